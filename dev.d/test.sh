@@ -91,11 +91,20 @@ build_tests() {
     cargo build --quiet --locked --workspace --bins --tests
 }
 
-# run_tests [OPTION...] [WORD...]: builds everything, then hands over to the runner.
+# run_tests [OPTION...] [WORD...]: builds everything, then runs the tests.
 run_tests() {
     step "programs and tests" build_tests
     [ $LAST = passed ] || return 0
-    step "tests" "$(target)/debug/test-runner" "$@"
+    test_programs "$@"
+}
+
+# test_programs [OPTION...] [WORD...]: hands over to the runner. It does not repeat programs that have passed before.
+test_programs() {
+    local before
+    before=$(mktemp)
+    step "tests" "$(target)/debug/test-runner" --summary "$before" "$@"
+    [ ! -s "$before" ] || record "of the tests" "not repeated" "$(cat "$before")"
+    rm -f "$before"
 }
 
 test_words() {
@@ -120,7 +129,7 @@ test_all() {
     [ $FAILED -eq 0 ] || return 0
     in_background "plugin" migrator-plugin/tests/run
     lint
-    step "tests" "$(target)/debug/test-runner"
+    test_programs
     if [ -n "${WPCLONE_TEST_ALL:-}" ]; then
         test_cluster "$(target)/debug/test-runner" --cluster
     else

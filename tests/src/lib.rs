@@ -30,4 +30,4 @@ pub use redis::{Fsync, Redis};
 pub use request_recorder::RequestRecorder;
 pub use site::{Builder, Hit, Site, User, Version};
 pub use stub::Stub;
-pub use util::{built, free_port, is_free, until};
+pub use util::{built, cache, free_port, is_free, until};

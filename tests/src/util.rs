@@ -73,7 +73,10 @@ pub(crate) fn unique(kind: &str) -> String {
 }
 
 /// The cache folder: downloads of `./dev`, and what is slow to create.
-pub(crate) fn cache() -> Result<PathBuf> {
+///
+/// # Errors
+/// No variable names one.
+pub fn cache() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("WPCLONE_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|p| p.join("wpclone")))

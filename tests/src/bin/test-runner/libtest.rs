@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
+use crate::passed_before::Pass;
 use crate::programs::TestProgram;
 use crate::report;
 
@@ -32,10 +33,12 @@ pub(crate) struct ProgramReport {
     pub(crate) ignored: usize,
     /// Why the program did not end as it should.
     pub(crate) broken: Option<String>,
+    /// The earlier run that stands for this one.
+    pub(crate) before: Option<Pass>,
 }
 
 impl ProgramReport {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
             took: Duration::ZERO,
@@ -43,7 +46,13 @@ impl ProgramReport {
             failed: Vec::new(),
             ignored: 0,
             broken: None,
+            before: None,
         }
+    }
+
+    /// A program that was not run.
+    pub(crate) fn not_repeated(name: &str, pass: Pass) -> Self {
+        Self { before: Some(pass), ..Self::new(name) }
     }
 
     /// A program that could not be run to its end.

@@ -1,13 +1,18 @@
 //! `./dev test`: runs the workspace's test programs side by side and says which tests took longest.
 //!
 //! `cargo test` runs one program after the other, and most of an end-to-end test's time is waiting. This runner starts
-//! the end-to-end tests with more threads than there are processors, and the programs of the crates beside them.
+//! the end-to-end tests with more threads than there are processors, and the programs of the crates beside them. A program
+//! that has passed before is not repeated, see [`passed_before`].
 
 mod libtest;
+mod passed_before;
+mod passes;
 mod processors;
 mod programs;
 mod report;
+mod surroundings;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -15,6 +20,7 @@ use anyhow::Result;
 use clap::Parser;
 use futures_util::stream::{self, StreamExt as _};
 
+use crate::passes::Passes;
 use crate::processors::ProcessorTimes;
 use crate::programs::TestProgram;
 use crate::report::Report;
@@ -35,6 +41,9 @@ pub(crate) struct Args {
     /// Only the tests that need a Kubernetes, which are run in no other way.
     #[arg(long, conflicts_with = "quick")]
     cluster: bool,
+    /// Write here, in a line, what was not repeated.
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
     /// Only tests whose name contains one of these words.
     words: Vec<String>,
 }
@@ -77,15 +86,16 @@ async fn main() -> Result<ExitCode> {
     let filter =
         if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
     let (began, processors) = (Instant::now(), ProcessorTimes::now());
+    let passes = Passes::open().await;
     let end_to_end = async {
         let mut reports = Vec::new();
         for program in &end_to_end {
-            reports.push(libtest::run(program, args.threads, &filter).await);
+            reports.push(passes.run(program, args.threads, &filter).await);
         }
         reports
     };
     let others = async {
-        let runs = others.iter().map(|program| libtest::run(program, 2, &args.words));
+        let runs = others.iter().map(|program| passes.run(program, 2, &args.words));
         let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(args.programs.max(1)).collect().await;
         if !args.quick {
             reports.push(programs::doc_tests(&args.words).await);
@@ -93,7 +103,12 @@ async fn main() -> Result<ExitCode> {
         reports
     };
     let (end_to_end, others) = tokio::join!(end_to_end, others);
-    let code = conclude(Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed()));
+    passes.close().await;
+    let report = Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed());
+    if let Some(file) = &args.summary {
+        std::fs::write(file, report.not_repeated().unwrap_or_default())?;
+    }
+    let code = conclude(report);
     if let (Some(before), Some(now)) = (processors, ProcessorTimes::now()) {
         println!("the processors were busy for {} % of the time of all tests", now.percent_since(before));
     }

@@ -1,5 +1,7 @@
 //! Which test programs the workspace has.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,13 +17,15 @@ use crate::report;
 const DOC_TESTS_LIMIT: Duration = Duration::from_secs(3600);
 
 /// A program made by `cargo test`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TestProgram {
     /// Package and target, such as `wpclone-queue queue`.
     pub(crate) name: String,
     pub(crate) executable: PathBuf,
     /// The package's folder, which `cargo test` runs its programs in.
     pub(crate) folder: PathBuf,
+    /// Programs of this workspace that it may start: those of its own package, or all.
+    pub(crate) starts: Vec<PathBuf>,
 }
 
 impl TestProgram {
@@ -71,26 +75,54 @@ pub(crate) async fn build() -> Result<Vec<TestProgram>> {
         bail!("the tests do not compile");
     }
     let text = String::from_utf8(output.stdout).context("cargo's messages")?;
-    let mut programs = Vec::new();
+    let (mut tests, mut programs) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let message: Message =
             serde_json::from_str(line).with_context(|| format!("a message of cargo: {line}"))?;
-        programs.extend(program(message));
+        let Some((program, is_test)) = program(message) else { continue };
+        if is_test { &mut tests } else { &mut programs }.push(program);
     }
-    if programs.is_empty() {
+    if tests.is_empty() {
         bail!("cargo names no test program");
     }
-    Ok(programs)
+    for test in &mut tests {
+        test.starts =
+            if test.is_end_to_end() { beside(&test.executable)? } else { of_package(&programs, test) };
+    }
+    Ok(tests)
 }
 
-fn program(message: Message) -> Option<TestProgram> {
-    if message.reason != "compiler-artifact" || !message.profile?.test {
+/// A program that cargo has built, and whether it is one of tests.
+fn program(message: Message) -> Option<(TestProgram, bool)> {
+    if message.reason != "compiler-artifact" {
         return None;
     }
     let folder = message.manifest_path?.parent()?.to_owned();
     let package = folder.file_name()?.to_str()?.to_owned();
     let name = format!("wpclone-{package} {}", message.target?.name);
-    Some(TestProgram { name, executable: message.executable?, folder })
+    let program = TestProgram { name, executable: message.executable?, folder, starts: Vec::new() };
+    Some((program, message.profile?.test))
+}
+
+fn of_package(programs: &[TestProgram], test: &TestProgram) -> Vec<PathBuf> {
+    let own = programs.iter().filter(|program| program.folder == test.folder);
+    own.map(|program| program.executable.clone()).collect()
+}
+
+/// All programs of the folder above a test program's, where cargo puts those of the workspace. End-to-end tests find
+/// programs there by their names.
+fn beside(test: &Path) -> Result<Vec<PathBuf>> {
+    let folder = test.parent().and_then(Path::parent).context("a test program that is in no folder")?;
+    let mut found = Vec::new();
+    for file in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let file = file?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+            found.push(file.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Runs the examples in documentation comments; cargo has no program for them.

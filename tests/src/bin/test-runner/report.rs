@@ -28,7 +28,7 @@ pub(crate) fn failed(program: &str, test: &str, output: &str) {
 
 /// A program has ended.
 pub(crate) fn program(report: &ProgramReport) {
-    let ProgramReport { name, passed, failed, ignored, took, broken } = report;
+    let ProgramReport { name, passed, failed, ignored, took, broken, .. } = report;
     if let Some(why) = broken {
         println!("---- FAILED: {name} ----\n{}", why.trim_end());
     }
@@ -53,10 +53,23 @@ impl Report {
         self.programs.iter().all(ProgramReport::is_green)
     }
 
+    /// Which tests were not run, because they have passed before.
+    pub(crate) fn not_repeated(&self) -> Option<String> {
+        let passes: Vec<_> = self.programs.iter().filter_map(|program| program.before).collect();
+        let oldest = passes.iter().map(|pass| pass.age).max()?;
+        let tests: usize = passes.iter().map(|pass| pass.tests).sum();
+        Some(format!(
+            "{tests} tests of {} programs: nothing that they depend on has changed since they passed here, at most {} \
+             ago",
+            passes.len(),
+            hours_and_minutes(oldest)
+        ))
+    }
+
     /// Prints the programs and tests that took longest, what failed, and the count of all.
     pub(crate) fn print(&self) {
-        let mut programs: Vec<_> =
-            self.programs.iter().map(|program| (program.took, &*program.name)).collect();
+        let run = self.programs.iter().filter(|program| program.before.is_none());
+        let mut programs: Vec<_> = run.map(|program| (program.took, &*program.name)).collect();
         programs.sort_by(|a, b| b.cmp(a));
         let mut tests: Vec<_> = self.programs.iter().flat_map(timed).collect();
         tests.sort_by(|a, b| b.cmp(a));
@@ -80,8 +93,18 @@ impl Report {
         let passed = sum(|program| program.passed.len());
         let failed = sum(|program| program.failed.len().max(usize::from(program.broken.is_some())));
         println!("all test programs ended after {} s", self.took.as_secs());
+        if let Some(text) = self.not_repeated() {
+            println!("not repeated: {text} (WPCLONE_TEST_ALL=1 repeats them):");
+            for program in self.programs.iter().filter(|program| program.before.is_some()) {
+                println!("    {}", program.name);
+            }
+        }
         println!("{passed} passed, {failed} failed, {} skipped", sum(|program| program.ignored));
     }
+}
+
+fn hours_and_minutes(time: Duration) -> String {
+    format!("{} h {} min", time.as_secs() / 3600, time.as_secs() / 60 % 60)
 }
 
 fn timed(program: &ProgramReport) -> impl Iterator<Item = (Duration, String)> {
