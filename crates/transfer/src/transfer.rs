@@ -3,6 +3,7 @@
 mod tables;
 mod target_job;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -74,7 +75,12 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// See [`TransferError`]. What was staged stays on the target: another attempt resumes or aborts the job.
-    pub async fn run(&self) -> Result<Fidelity, TransferError> {
+    // Boxed, so that it is compiled once, as a part of this crate, and not again in each program that awaits it.
+    pub fn run(&self) -> Pin<Box<dyn Future<Output = Result<Fidelity, TransferError>> + Send + '_>> {
+        Box::pin(self.run_unless_stalled())
+    }
+
+    async fn run_unless_stalled(&self) -> Result<Fidelity, TransferError> {
         let source = self.source.clone().reading_unprefixed_tables(self.copy_unprefixed_tables);
         let transfer = Transfer { source: &source, ..*self };
         tokio::select! {
