@@ -30,7 +30,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install WordPress where there is none, make sure of the administrator, open the migrator
+    /// Install WordPress where there is none; once for each setup.json make sure of the administrator and open the migrator
     Setup {
         /// The clone's address
         #[arg(long, env = URL_VARIABLE)]
@@ -69,17 +69,15 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Check => return check::check(),
-        Command::Prepare { wordpress } => return prepare::prepare(&wordpress),
-        Command::Setup { .. } | Command::Serve { .. } => {}
+        Command::Check => check::check(),
+        Command::Prepare { wordpress } => prepare::prepare(&wordpress),
+        Command::Setup { url } => block_on(setup::setup(&url)),
+        Command::Serve { url } => block_on(serve::serve(url)),
     }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("the runtime cannot be started")?.block_on(async {
-        match command {
-            Command::Setup { url } => setup::setup(&url).await,
-            Command::Serve { url } => serve::serve(url).await,
-            Command::Check | Command::Prepare { .. } => Ok(()),
-        }
-    })
+    runtime.context("the runtime cannot be started")?.block_on(work)
 }

@@ -1,4 +1,4 @@
-//! Installs WordPress where there is none, and makes sure of the access to it.
+//! Installs WordPress where there is none, and makes sure of the access to it when that was asked for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use crate::wordpress_files;
 
 /// In [`LOGIN`]: while WordPress is installed into the database.
 const INSTALLING_MARKER: &str = ".installing";
+/// In [`LOGIN`]: the id of the setup that has made sure of the access last.
+const ACCESS_MARKER: &str = ".access";
 
 pub(crate) async fn setup(address: &CloneAddress) -> anyhow::Result<()> {
     let input = fs::read(SETUP_FILE).with_context(|| format!("{SETUP_FILE} cannot be read"))?;
@@ -30,7 +32,23 @@ pub(crate) async fn setup(address: &CloneAddress) -> anyhow::Result<()> {
         tree: PathBuf::from(TREE),
         clone_runtime: PathBuf::from(CLONE_RUNTIME),
     };
-    install(&wordpress, &input).await.context("WordPress cannot be installed")?;
+    let is_new = install(&wordpress, &input).await.context("WordPress cannot be installed")?;
+    ensure_access(&wordpress, &input, is_new).await.context("the administrator cannot be created")?;
+    fpm.stop().await;
+    Ok(())
+}
+
+/// Makes sure of the administrator and opens the migrator, once for each setup. A pod may be started anew at any time, and
+/// who has changed the administrator since keeps what they changed.
+async fn ensure_access(
+    wordpress: &CloneWordPress,
+    input: &SetupInput,
+    is_new: bool,
+) -> Result<(), WordPressError> {
+    let marker = Path::new(LOGIN).join(ACCESS_MARKER);
+    if !is_new && fs::read(&marker).is_ok_and(|id| id == input.id.as_bytes()) {
+        return Ok(());
+    }
     let access = json!({
         "task": "access",
         "username": input.username,
@@ -38,23 +56,24 @@ pub(crate) async fn setup(address: &CloneAddress) -> anyhow::Result<()> {
         "key": input.key,
         "open_until": input.open_until,
     });
-    wordpress.run_task(access).await.context("the administrator cannot be created")?;
-    fpm.stop().await;
+    wordpress.run_task(access).await?;
+    fs::write(&marker, &input.id)?;
     Ok(())
 }
 
-/// Installs WordPress into a database that has none. An installation that was interrupted begins anew.
-async fn install(wordpress: &CloneWordPress, input: &SetupInput) -> Result<(), WordPressError> {
+/// Installs WordPress into a database that has none, and returns whether it did. An installation that was interrupted
+/// begins anew.
+async fn install(wordpress: &CloneWordPress, input: &SetupInput) -> Result<bool, WordPressError> {
     let marker = Path::new(LOGIN).join(INSTALLING_MARKER);
     let was_interrupted = marker.exists();
     let found = wordpress.run_task(json!({"task": "inspect"})).await?;
     if found.is_installed && !was_interrupted {
-        return Ok(());
+        return Ok(false);
     }
     fs::write(&marker, "")?;
     wordpress.run_task(json!({"task": "empty-database"})).await?;
     let install = json!({"task": "install", "username": input.username, "password": input.password});
     wordpress.run_task(install).await?;
     fs::remove_file(&marker)?;
-    Ok(())
+    Ok(true)
 }

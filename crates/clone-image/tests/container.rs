@@ -43,9 +43,6 @@ impl Lab {
             fs::set_permissions(new, fs::Permissions::from_mode(0o777)).unwrap();
         }
         fs::write(folder.path().join("config/php.ini"), "memory_limit = 134217728\n").unwrap();
-        let input =
-            json!({"username": "boss", "password": "a password", "key": "0".repeat(64), "open_until": 1});
-        fs::write(folder.path().join("setup/setup.json"), input.to_string()).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_wpclone-clone"), folder.path().join("program")).unwrap();
         let mariadb = start_mariadb(folder.path());
         let lab = Self { folder, mariadb };
@@ -54,7 +51,16 @@ impl Lab {
                       GRANT ALL ON clone.* TO clone@localhost";
         assert!(lab.sql(create).status.success());
         lab.configure("secret");
+        lab.ask_for_access("first");
         lab
+    }
+
+    /// Writes a setup.json.
+    fn ask_for_access(&self, id: &str) {
+        let key = "0".repeat(64);
+        let input =
+            json!({"id": id, "username": "boss", "password": "a password", "key": key, "open_until": 1});
+        fs::write(self.folder.path().join("setup/setup.json"), input.to_string()).unwrap();
     }
 
     fn configure(&self, database_password: &str) {
@@ -223,6 +229,15 @@ fn a_clone_is_installed_once_and_served_and_php_is_never_sent() {
     lab.succeeds("setup; serve; fetch_pages");
     assert!(lab.fetched("front").1.contains("Kept"));
     assert_eq!(lab.fetched("uploaded").1.trim(), "file uploads work");
+
+    // Who owns the clone takes the administrator's rights away: that holds until access is asked for again.
+    let demote = "DELETE FROM clone.wp_usermeta WHERE meta_key = 'wp_capabilities'";
+    assert!(lab.sql(demote).status.success());
+    lab.succeeds("setup; serve; log_in");
+    assert!(!lab.fetched("admin").1.contains("id=\"wpadminbar\""), "the old setup has not given access again");
+    lab.ask_for_access("second");
+    lab.succeeds("setup; serve; log_in");
+    assert!(lab.fetched("admin").1.contains("id=\"wpadminbar\""));
 
     // An installation that was interrupted begins anew.
     assert!(lab.sql("DROP TABLE clone.wp_users").status.success());

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wpclone_provision::{CloneName, ProvisionError};
+use wpclone_provision::ProvisionError;
 
 use crate::assessment::{Assessment, Waiting, assess};
 use crate::cluster::Cluster;
-use crate::wordpress_clone::Instance;
+use crate::wordpress_clone;
 
 /// How often a clone is looked at when nothing is heard of it.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -15,10 +15,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Cluster {
-    /// Waits until a clone is ready as its instance is now. As long as the cluster goes on, as when it pulls an image, this
+    /// Waits until the clone of this very instance is ready as the instance is now. As long as the cluster goes on, as when it pulls an image, this
     /// waits; what does not go on is the failure that it is.
-    pub(crate) async fn await_ready(&self, name: &CloneName) -> Result<Instance, ProvisionError> {
-        let limits = self.options.limits;
+    pub(crate) async fn await_ready(&self, of: &wordpress_clone::Instance) -> Result<wordpress_clone::Instance, ProvisionError> {
+        let (name, limits) = (&of.name, self.options.limits);
         let (begun, mut last_answer) = (Instant::now(), Instant::now());
         let mut since = None;
         loop {
@@ -31,6 +31,9 @@ impl Cluster {
                 }
                 Err(error) => return Err(error),
             };
+            if seen.instance.uid() != of.uid() {
+                return Err(ProvisionError::Gone(name.clone()));
+            }
             last_answer = Instant::now();
             let waiting = match assess(&seen) {
                 Assessment::Ready => return Ok(seen.instance),

@@ -1,14 +1,17 @@
-//! The schemas and users of clones on the shared database server.
+//! The schemas and users of clones on the shared database server. Their names begin with that of one instance and its uid, so
+//! that a late call for an instance that is gone never meets those of the next one of its name.
 
 use std::io;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use wpclone_provision::{
-    CloneAccount, CloneName, DatabaseClient, DatabaseServerAddress, ProvisionError, UserLimits,
+    CloneAccount, DatabaseClient, DatabaseServerAddress, ProvisionError, UserLimits,
 };
 
 use crate::options::DatabaseOptions;
+use crate::random::random;
+use crate::wordpress_clone::InstanceId;
 
 /// The limits of a clone's user: PHP's workers, and the time of an import's longest ALTER TABLE.
 const USER_LIMITS: UserLimits = UserLimits { connections: 24, statement: Duration::from_secs(600) };
@@ -41,29 +44,28 @@ impl CloneDatabase {
         self.run("SELECT 1").await.map_err(refused)
     }
 
-    /// Makes sure that a clone's schema and its user exist, and that the user has this password. What is in the schema
-    /// stays.
-    pub(crate) async fn ensure(
-        &self,
-        name: &CloneName,
-        password: &SecretString,
-    ) -> Result<(), ProvisionError> {
-        self.run(&account(name).ensure_sql(password, USER_LIMITS)).await.map_err(refused)
+    /// Makes sure that a schema and its user exist, and that the user has this password. What is in the schema stays.
+    pub(crate) async fn ensure(&self, schema: &str, password: &SecretString) -> Result<(), ProvisionError> {
+        self.run(&account(schema).ensure_sql(password, USER_LIMITS)).await.map_err(refused)
     }
 
-    /// Drops a clone's schema and creates it anew.
-    pub(crate) async fn recreate(
-        &self,
-        name: &CloneName,
-        password: &SecretString,
-    ) -> Result<(), ProvisionError> {
-        self.drop(name).await?;
-        self.ensure(name, password).await
+    /// Drops all schemas of an instance, and their users. Dropping missing ones succeeds.
+    pub(crate) async fn drop_all(&self, of: &SchemaPrefix) -> Result<(), ProvisionError> {
+        let SchemaPrefix(prefix) = of;
+        let sql = format!(
+            "SELECT schema_name FROM information_schema.schemata \
+             WHERE schema_name = '{prefix}' OR schema_name LIKE '{prefix}-%'"
+        );
+        let schemas = self.client.run("", sql.as_bytes()).await.map_err(refused)?;
+        for schema in schemas.lines() {
+            self.drop(schema).await?;
+        }
+        Ok(())
     }
 
-    /// Drops a clone's schema and user. Dropping missing ones succeeds.
-    pub(crate) async fn drop(&self, name: &CloneName) -> Result<(), ProvisionError> {
-        let account = account(name);
+    /// Drops a schema and its user. Dropping missing ones succeeds.
+    pub(crate) async fn drop(&self, schema: &str) -> Result<(), ProvisionError> {
+        let account = account(schema);
         let mut dropped = Ok(());
         for _ in 0..DROP_ATTEMPTS {
             // A statement without end would lock the tables.
@@ -81,9 +83,31 @@ impl CloneDatabase {
     }
 }
 
+/// What the names of an instance's schemas begin with: letters, digits and `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SchemaPrefix(String);
+
+impl SchemaPrefix {
+    pub(crate) fn of(id: &InstanceId) -> Self {
+        // Enough to tell the instances of one name apart; the name of a schema has at most 64 characters.
+        let uid = id.uid.split('-').next().unwrap_or_default();
+        Self(format!("{}-{uid}", id.name))
+    }
+
+    /// The name of the instance's first schema.
+    pub(crate) fn first(&self) -> String {
+        self.0.clone()
+    }
+
+    /// The name of another one.
+    pub(crate) fn another(&self) -> Result<String, ProvisionError> {
+        Ok(format!("{}-{}", self.0, random::<4>()?))
+    }
+}
+
 /// The clone connects from its pod, whose address changes.
-fn account(name: &CloneName) -> CloneAccount<'_> {
-    CloneAccount { name: name.as_str(), host: "%" }
+fn account(schema: &str) -> CloneAccount<'_> {
+    CloneAccount { name: schema, host: "%" }
 }
 
 fn refused(error: io::Error) -> ProvisionError {

@@ -11,12 +11,12 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use secrecy::{ExposeSecret as _, SecretString};
 use wpclone_provision::clone_image::{CLONE_RUNTIME, LOGIN, TREE};
 use wpclone_provision::{
-    Access, CloneName, EffectivePhpLimits, ProvisionError, SourceConfig, SourceFacts, WpConfig, random_hex,
-    wp_config,
+    Access, CloneName, EffectivePhpLimits, ProvisionError, SourceConfig, SourceFacts, WpConfig, wp_config,
 };
 
 use crate::api_error::{already_exists, failed, is_not_found};
 use crate::cluster::Cluster;
+use crate::random::random;
 use crate::setup_input::setup_json;
 use crate::wordpress_clone::{CLONE_LABEL, Instance};
 
@@ -28,31 +28,31 @@ const PASSWORD: &str = "password";
 const MIGRATOR_KEY: &str = "migrator-key";
 const LOGIN_KEY: &str = "login-key";
 const DATABASE_PASSWORD: &str = "database-password";
+const DATABASE: &str = "database";
 const FACTS: &str = "facts.json";
 const WP_CONFIG: &str = "wp-config.php";
 const PHP_INI: &str = "php.ini";
 const SETUP: &str = "setup.json";
 
-/// The passwords and keys of a clone, which stay the same.
+/// The passwords and keys of a clone, which stay the same, and its schema, which may become another one.
 pub(crate) struct CloneKeys {
     pub(crate) password: SecretString,
     pub(crate) migrator_key: SecretString,
     pub(crate) login_key: SecretString,
     pub(crate) database_password: SecretString,
+    pub(crate) database: String,
 }
 
 impl CloneKeys {
-    /// New random ones.
-    pub(crate) fn generate() -> Result<Self, ProvisionError> {
-        let generate = || {
-            Ok::<_, std::io::Error>(Self {
-                password: random_hex::<16>()?.into(),
-                migrator_key: random_hex::<32>()?.into(),
-                login_key: random_hex::<32>()?.into(),
-                database_password: random_hex::<16>()?.into(),
-            })
-        };
-        generate().map_err(|error| ProvisionError::internal("there are no random numbers", error))
+    /// New random ones for a clone with this schema.
+    pub(crate) fn generate(database: String) -> Result<Self, ProvisionError> {
+        Ok(Self {
+            password: random::<16>()?.into(),
+            migrator_key: random::<32>()?.into(),
+            login_key: random::<32>()?.into(),
+            database_password: random::<16>()?.into(),
+            database,
+        })
     }
 
     /// Those of a Secret; `None` when one is missing.
@@ -66,6 +66,7 @@ impl CloneKeys {
             migrator_key: text(MIGRATOR_KEY)?,
             login_key: text(LOGIN_KEY)?,
             database_password: text(DATABASE_PASSWORD)?,
+            database: text(DATABASE)?.expose_secret().to_owned(),
         })
     }
 
@@ -87,8 +88,7 @@ pub(crate) fn facts(secret: &Secret) -> Option<SourceFacts> {
 
 /// A new name for a Secret of a clone.
 pub(crate) fn new_name(clone: &CloneName) -> Result<String, ProvisionError> {
-    let random = random_hex::<4>().map_err(|e| ProvisionError::internal("there are no random numbers", e))?;
-    Ok(format!("{clone}-{random}"))
+    Ok(format!("{clone}-{}", random::<4>()?))
 }
 
 impl Cluster {
@@ -132,7 +132,7 @@ impl Cluster {
             table_prefix: &spec.table_prefix,
             source: &source,
             username: &spec.username,
-            database: instance.name.as_str(),
+            database: &keys.database,
             database_host: &format!("{}:{}", database.host, database.port),
             database_password: &keys.database_password,
             login_key: &keys.login_key,
@@ -150,6 +150,7 @@ impl Cluster {
             (MIGRATOR_KEY, text(&keys.migrator_key)),
             (LOGIN_KEY, text(&keys.login_key)),
             (DATABASE_PASSWORD, text(&keys.database_password)),
+            (DATABASE, keys.database.clone().into_bytes()),
             (FACTS, facts_json),
             (WP_CONFIG, config.into_bytes()),
             (PHP_INI, php_ini(facts).into_bytes()),
@@ -174,7 +175,11 @@ impl Cluster {
     fn setup(&self, instance: &Instance, keys: &CloneKeys) -> Result<Vec<u8>, ProvisionError> {
         // A task may wait for its other steps before the first request, which extends the time.
         let open_until = (self.now() + MIGRATOR_OPEN).max(instance.spec.creation_deadline);
-        setup_json(&instance.spec.username, &keys.password, &keys.migrator_key, open_until).map_err(|error| {
+        let spec = &instance.spec;
+        // Each Secret is another setup.
+        let setup =
+            setup_json(&spec.secret_name, &spec.username, &keys.password, &keys.migrator_key, open_until);
+        setup.map_err(|error| {
             ProvisionError::internal("the input of the container setup cannot be made", error)
         })
     }

@@ -23,10 +23,10 @@ use crate::clone_secret;
 use crate::definition::Definition;
 use crate::options::KubeOptions;
 use crate::progress::ProgressReports;
-use crate::wordpress_clone::{CLONE_LABEL, Instance, api_resource};
+use crate::wordpress_clone::{CLONE_LABEL, Instance, InstanceId, api_resource};
 
 /// How often a change is tried again when somebody else, such as kro, has changed the object meanwhile.
-const CHANGE_ATTEMPTS: usize = 10;
+pub(crate) const CHANGE_ATTEMPTS: usize = 10;
 
 /// How long the API server may send nothing within an answer. Watches are shorter.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -45,6 +45,17 @@ pub(crate) struct Cluster {
     pub(crate) progress: Arc<ProgressReports>,
     /// Locked while clones are counted and another is added.
     pub(crate) admission: tokio::sync::Mutex<()>,
+}
+
+/// The instances of clones.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Those that can be read, oldest first.
+    pub(crate) instances: Vec<Instance>,
+    /// Those that cannot.
+    pub(crate) unreadable: Vec<UnreadableClone>,
+    /// Those of both that are being deleted.
+    pub(crate) deleting: Vec<InstanceId>,
 }
 
 impl Cluster {
@@ -110,19 +121,22 @@ impl Cluster {
         self.find(name).await?.ok_or_else(|| ProvisionError::NotFound(name.clone()))
     }
 
-    /// All instances, oldest first, and those that cannot be read.
-    pub(crate) async fn list(&self) -> Result<(Vec<Instance>, Vec<UnreadableClone>), ProvisionError> {
+    /// All instances.
+    pub(crate) async fn list(&self) -> Result<Listing, ProvisionError> {
         let objects = self.instances.list(&ListParams::default()).await.map_err(failed("listing clones"))?;
-        let (mut instances, mut unreadable) = (Vec::new(), Vec::new());
+        let mut listing = Listing::default();
         for object in objects {
+            if object.metadata.deletion_timestamp.is_some() {
+                listing.deleting.extend(InstanceId::read(&object.metadata));
+            }
             match Instance::read(object) {
-                Some(Ok(instance)) => instances.push(instance),
-                Some(Err(clone)) => unreadable.push(clone),
+                Some(Ok(instance)) => listing.instances.push(instance),
+                Some(Err(clone)) => listing.unreadable.push(clone),
                 None => {}
             }
         }
-        instances.sort_by_cached_key(|instance| (created_at(instance), instance.name.clone()));
-        Ok((instances, unreadable))
+        listing.instances.sort_by_cached_key(|instance| (created_at(instance), instance.name.clone()));
+        Ok(listing)
     }
 
     /// All clones, oldest first.
@@ -146,7 +160,7 @@ impl Cluster {
             let pods = pods_of.get(instance.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             self.info(instance, facts, pods)
         };
-        Ok(instances?.0.iter().map(info).collect())
+        Ok(instances?.instances.iter().map(info).collect())
     }
 
     /// A clone as it is now.
@@ -191,25 +205,30 @@ impl Cluster {
         }
     }
 
-    /// Changes an instance by a merge patch that `change` makes from its present state: a compare-and-swap. Nothing is
+    /// Changes this very instance by a merge patch that `change` makes from its present state: a compare-and-swap. Nothing is
     /// changed when that is `None`. Returns the instance afterwards.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Gone`] when it is gone, although there may be another one of its name.
     pub(crate) async fn change(
         &self,
-        name: &CloneName,
+        seen: &Instance,
         change: impl Fn(&Instance) -> Result<Option<Value>, ProvisionError>,
     ) -> Result<Instance, ProvisionError> {
+        let (name, gone) = (&seen.name, || ProvisionError::Gone(seen.name.clone()));
         for _ in 0..CHANGE_ATTEMPTS {
-            let instance = self.require(name).await?;
+            let found = self.find(name).await?.filter(|found| found.uid() == seen.uid());
+            let instance = found.ok_or_else(gone)?;
             let Some(mut patch) = change(&instance)? else { return Ok(instance) };
             patch["metadata"]["resourceVersion"] = json!(instance.metadata.resource_version);
             let patched =
                 self.instances.patch(name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await;
             match patched {
                 Ok(object) => {
-                    return read(object).ok_or_else(|| ProvisionError::NotFound(name.clone())).flatten();
+                    return read(object).ok_or_else(gone).flatten();
                 }
                 Err(error) if is_conflict(&error) => {}
-                Err(error) if is_not_found(&error) => return Err(ProvisionError::NotFound(name.clone())),
+                Err(error) if is_not_found(&error) => return Err(gone()),
                 Err(error) => return Err(failed("changing a clone")(error)),
             }
         }

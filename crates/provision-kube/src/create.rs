@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use kube::api::{DynamicObject, ObjectMeta, PostParams};
 use serde_json::json;
 use wpclone_provision::{
-    CloneInfo, CloneName, CloneSpec, Isolation, ProvisionError, SourceFacts, most_of_one_owner, random_hex,
-    table_prefix,
+    CloneInfo, CloneName, CloneSpec, Isolation, ProvisionError, SourceFacts, most_of_one_owner, table_prefix,
 };
 
 use crate::api_error::{already_exists, failed};
+use crate::clone_database::SchemaPrefix;
 use crate::clone_secret::{self, CloneKeys};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Listing};
+use crate::random::random;
 use crate::wordpress_clone::{
     CLONE_LABEL, CREATED_ANNOTATION, DATABASE_FINALIZER, Instance, WordPressCloneIngress,
     WordPressCloneResources, WordPressCloneSpec, WordPressCloneStorage,
@@ -26,7 +27,7 @@ impl Cluster {
         let mut instance = self.get_or_insert(spec).await?;
         if instance.spec.task == spec.task && instance.is_deleting() {
             // An earlier attempt failed, and what it had made is not gone yet.
-            self.finish_deletion(&instance, self.options.limits.delete).await?;
+            self.finish_deletion(&instance.id(), self.options.limits.delete).await?;
             instance = self.get_or_insert(spec).await?;
         }
         if instance.spec.task != spec.task {
@@ -41,11 +42,19 @@ impl Cluster {
         let built = self.build(&instance).await;
         if let Err(error) = &built {
             tracing::warn!(clone = %spec.name, %error, "a clone cannot be created");
-            if let Err(error) = self.delete_instance(&instance).await {
+            if let Err(error) = self.take_back(&instance).await {
                 tracing::warn!(clone = %spec.name, %error, "what was made of it is not gone yet; it is deleted on");
             }
         }
         built
+    }
+
+    /// Deletes an instance whose creation failed. If another call has deleted it meanwhile, that one may have looked for
+    /// schemas before this one made its own.
+    async fn take_back(&self, instance: &Instance) -> Result<(), ProvisionError> {
+        let id = instance.id();
+        self.delete_instance(&id).await?;
+        self.database.drop_all(&SchemaPrefix::of(&id)).await
     }
 
     /// The instance of this name, or a new one. Whatever exists of a clone exists after its instance.
@@ -66,7 +75,7 @@ impl Cluster {
     }
 
     async fn check_limits(&self, spec: &CloneSpec) -> Result<(), ProvisionError> {
-        let (instances, unreadable) = self.list().await?;
+        let Listing { instances, unreadable, .. } = self.list().await?;
         let limit = self.options.max_clones;
         if instances.len() + unreadable.len() >= limit {
             return Err(ProvisionError::LimitReached { limit });
@@ -80,8 +89,6 @@ impl Cluster {
     }
 
     fn new_instance(&self, spec: &CloneSpec) -> Result<DynamicObject, ProvisionError> {
-        let random =
-            random_hex::<4>().map_err(|e| ProvisionError::internal("there are no random numbers", e))?;
         let (options, url) = (&self.options, self.options.addresses.url(&spec.name));
         let image = options.images.nearest(None);
         let new = WordPressCloneSpec {
@@ -90,7 +97,7 @@ impl Cluster {
             source: spec.source.clone(),
             ingress: self.ingress(&url),
             url,
-            username: format!("wpclone-{random}"),
+            username: format!("wpclone-{}", random::<4>()?),
             creation_deadline: spec.deadline,
             expires_at: String::new(),
             table_prefix: table_prefix(&SourceFacts::default())?,
@@ -134,14 +141,16 @@ impl Cluster {
     async fn build(&self, instance: &Instance) -> Result<CloneInfo, ProvisionError> {
         let name = instance.name.clone();
         if self.find_secret(instance).await?.is_none() {
-            self.create_secret(instance, &CloneKeys::generate()?, &SourceFacts::default()).await?;
+            let keys = CloneKeys::generate(SchemaPrefix::of(&instance.id()).first())?;
+            self.create_secret(instance, &keys, &SourceFacts::default()).await?;
         }
         let (_, keys) = self.require_secret(instance).await?;
-        self.database.ensure(&name, &keys.database_password).await?;
-        self.await_ready(&name).await?;
+        self.database.ensure(&keys.database, &keys.database_password).await?;
+        // Also fails when the instance was deleted before the schema was made: nobody else would drop that.
+        self.await_ready(instance).await?;
         let created =
             json!({ "metadata": { "annotations": { CREATED_ANNOTATION: self.now().to_string() } } });
-        let instance = self.change(&name, |_| Ok(Some(created.clone()))).await?;
+        let instance = self.change(instance, |_| Ok(Some(created.clone()))).await?;
         tracing::info!(clone = %name, "a clone is ready");
         self.info_of(&instance).await
     }

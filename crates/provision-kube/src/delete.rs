@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use wpclone_provision::{CloneName, ProvisionError};
 
 use crate::api_error::{failed, is_conflict, is_not_found};
-use crate::cluster::Cluster;
-use crate::wordpress_clone::{DATABASE_FINALIZER, Instance};
+use crate::clone_database::SchemaPrefix;
+use crate::cluster::{CHANGE_ATTEMPTS, Cluster};
+use crate::wordpress_clone::{DATABASE_FINALIZER, Instance, InstanceId};
 
 /// How often the instance is read until it is gone.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -17,54 +18,93 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 impl Cluster {
     /// Deletes a clone, and returns when nothing is left of it. Deleting a missing one succeeds.
     pub(crate) async fn delete(&self, name: &CloneName) -> Result<(), ProvisionError> {
-        match self.find(name).await? {
-            Some(instance) => self.delete_instance(&instance).await,
+        let Some(metadata) = self.find_metadata(name).await? else { return Ok(()) };
+        if metadata.deletion_timestamp.is_none() {
+            // One that cannot be read is not deleted. One that is being deleted is nobody's any more.
+            self.find(name).await?;
+        }
+        match InstanceId::read(&metadata) {
+            Some(id) => self.delete_instance(&id).await,
             None => Ok(()),
         }
     }
 
     /// The same for this very instance, not another one of its name.
-    pub(crate) async fn delete_instance(&self, instance: &Instance) -> Result<(), ProvisionError> {
-        self.request_deletion(instance).await?;
-        self.finish_deletion(instance, self.options.limits.delete).await
+    pub(crate) async fn delete_instance(&self, id: &InstanceId) -> Result<(), ProvisionError> {
+        self.request_deletion(id, None).await?;
+        self.finish_deletion(id, self.options.limits.delete).await
     }
 
-    /// Has the API server delete an instance.
-    async fn request_deletion(&self, instance: &Instance) -> Result<(), ProvisionError> {
-        if instance.is_deleting() {
-            return Ok(());
+    /// The same as long as `may_go` says so of the instance as it is when it is deleted. Returns whether it was deleted.
+    pub(crate) async fn delete_if(
+        &self,
+        instance: &Instance,
+        may_go: impl Fn(&Instance) -> bool,
+    ) -> Result<bool, ProvisionError> {
+        let (id, mut current) = (instance.id(), instance.clone());
+        for _ in 0..CHANGE_ATTEMPTS {
+            if !may_go(&current) {
+                return Ok(false);
+            }
+            if self.request_deletion(&id, current.metadata.resource_version.clone()).await? {
+                self.finish_deletion(&id, self.options.limits.delete).await?;
+                return Ok(true);
+            }
+            match self.find(&id.name).await?.filter(|found| found.uid() == id.uid) {
+                Some(found) => current = found,
+                None => return Ok(false),
+            }
         }
-        let preconditions = Preconditions { uid: Some(instance.uid().to_owned()), resource_version: None };
+        Ok(false)
+    }
+
+    /// Has the API server delete an instance, as it was at that version if one is given. Returns whether it is so, and not
+    /// changed or gone.
+    async fn request_deletion(
+        &self,
+        id: &InstanceId,
+        resource_version: Option<String>,
+    ) -> Result<bool, ProvisionError> {
+        let preconditions = Preconditions { uid: Some(id.uid.clone()), resource_version };
         let this_one = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.instances.delete(instance.name.as_str(), &this_one).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+        match self.instances.delete(id.name.as_str(), &this_one).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(false),
             Err(error) => Err(failed("deleting a clone")(error)),
         }
     }
 
-    /// Waits until kro has deleted the parts of an instance that is being deleted and no pod is left, drops its database, and
-    /// waits until the instance is gone.
+    /// Waits until kro has deleted the parts of an instance that is being deleted and no pod is left, drops its schemas, and
+    /// waits until the instance is gone. The instance may be one that cannot be read.
     pub(crate) async fn finish_deletion(
         &self,
-        instance: &Instance,
+        id: &InstanceId,
         limit: Duration,
     ) -> Result<(), ProvisionError> {
-        let (name, begun) = (&instance.name, Instant::now());
+        let (name, begun) = (&id.name, Instant::now());
         loop {
-            let current = self.find(name).await?.filter(|current| current.uid() == instance.uid());
+            let current = self.find_metadata(name).await?;
+            let current = current.filter(|current| current.uid.as_ref() == Some(&id.uid));
             let Some(current) = current else { return Ok(()) };
-            let finalizers = current.metadata.finalizers.as_deref().unwrap_or_default();
+            let finalizers = current.finalizers.as_deref().unwrap_or_default();
             let is_ours_last = finalizers == [DATABASE_FINALIZER];
-            if current.is_deleting() && is_ours_last && !self.has_pods(name).await? {
-                self.database.drop(name).await?;
-                self.remove_finalizer(&current).await?;
+            if current.deletion_timestamp.is_some() && is_ours_last && !self.has_pods(name).await? {
+                self.database.drop_all(&SchemaPrefix::of(id)).await?;
+                self.remove_finalizer(name, &current).await?;
                 continue;
             }
             if begun.elapsed() >= limit {
-                return Err(self.deletion_failure(&current).await);
+                return Err(self.deletion_failure(name).await);
             }
             sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    async fn find_metadata(&self, name: &CloneName) -> Result<Option<ObjectMeta>, ProvisionError> {
+        match self.instances.get_metadata(name.as_str()).await {
+            Ok(found) => Ok(Some(found.metadata)),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(failed("reading a clone")(error)),
         }
     }
 
@@ -74,25 +114,25 @@ impl Cluster {
         Ok(!pods.map_err(failed("listing a clone's pods"))?.items.is_empty())
     }
 
-    async fn remove_finalizer(&self, instance: &Instance) -> Result<(), ProvisionError> {
-        let removed = self.change(&instance.name, |current| {
-            let others =
-                current.metadata.finalizers.iter().flatten().filter(|name| *name != DATABASE_FINALIZER);
-            let others: Vec<&String> = others.collect();
-            Ok((current.uid() == instance.uid()).then(|| json!({ "metadata": { "finalizers": others } })))
-        });
-        match removed.await {
-            Ok(_) | Err(ProvisionError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+    /// Removes our finalizer, the last one. Whoever changes the instance meanwhile is heard with the next look.
+    async fn remove_finalizer(&self, name: &CloneName, seen: &ObjectMeta) -> Result<(), ProvisionError> {
+        let patch = json!({ "metadata": { "finalizers": [], "resourceVersion": seen.resource_version } });
+        match self.instances.patch(name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+            Err(error) => Err(failed("changing a clone")(error)),
         }
     }
 
     /// Why an instance is still there. kro deletes nothing while its definition is broken.
-    async fn deletion_failure(&self, instance: &Instance) -> ProvisionError {
+    async fn deletion_failure(&self, name: &CloneName) -> ProvisionError {
         if let Err(error) = self.definition.check().await {
             return error;
         }
-        let ready = instance.status.condition("Ready").map(|ready| ready.message.clone()).unwrap_or_default();
-        ProvisionError::Timeout(format!("deleting the clone in the cluster ({ready})"))
+        let ready = match self.find(name).await {
+            Ok(Some(instance)) => instance.status.condition("Ready").map(|ready| ready.message.clone()),
+            Ok(None) | Err(_) => None,
+        };
+        ProvisionError::Timeout(format!("deleting the clone in the cluster ({})", ready.unwrap_or_default()))
     }
 }

@@ -138,7 +138,7 @@ impl Provisioner for KubeProvisioner {
 
     async fn set_aside(&self) -> SetAside {
         let Ok(cluster) = self.cluster() else { return SetAside::default() };
-        let clones = cluster.list().await.map(|(_, unreadable)| unreadable).unwrap_or_default();
+        let clones = cluster.list().await.map(|listing| listing.unreadable).unwrap_or_default();
         SetAside { clones, unclaimed: Vec::new() }
     }
 

@@ -15,6 +15,7 @@ mod kube_provisioner;
 mod observation;
 mod options;
 mod progress;
+mod random;
 mod setup_input;
 mod sweep;
 mod wordpress_clone;

@@ -110,6 +110,21 @@ impl WordPressCloneStatus {
     }
 }
 
+/// Which instance: another of the same name, as of a later attempt, has another uid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InstanceId {
+    pub(crate) name: CloneName,
+    pub(crate) uid: String,
+}
+
+impl InstanceId {
+    /// Of an object; `None` when its name is no clone's.
+    pub(crate) fn read(metadata: &ObjectMeta) -> Option<Self> {
+        let name = metadata.name.as_deref()?.parse().ok()?;
+        Some(Self { name, uid: metadata.uid.clone().unwrap_or_default() })
+    }
+}
+
 /// An instance of the kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
@@ -152,6 +167,10 @@ impl Instance {
 
     pub(crate) fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn id(&self) -> InstanceId {
+        InstanceId { name: self.name.clone(), uid: self.uid().to_owned() }
     }
 
     /// Whether it is being deleted.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use wpclone_provision::{CloneAccount, DROP_WAIT_SECONDS, DatabaseClient, DatabaseServerAddress, UserLimits};
+use wpclone_provision::{
+    CloneAccount, DATABASE_CALL_TIMEOUT, DROP_WAIT_SECONDS, DatabaseClient, DatabaseServerAddress, UserLimits,
+};
 
 use crate::binaries::Binaries;
 use crate::database_config::ARIA_CHECKPOINT_SECONDS;
 use crate::database_sessions::{self, Sessions, XaTransaction};
 
-/// The most time that one call of the client may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often dropping a schema is tried: connections that are ended may hold its tables for a moment.
 const DROP_ATTEMPTS: u32 = 4;
 /// How long finding tables of the engine MEMORY may take, in seconds: a clone can have any number of tables, and lock them.
@@ -113,7 +113,7 @@ impl DatabaseAdmin {
         let sql: String = connections.into_iter().map(|id| format!("KILL HARD CONNECTION {id};\n")).collect();
         if !sql.is_empty() {
             // Some may have ended meanwhile.
-            let _ = self.client.call(&["--force"], sql.as_bytes(), CALL_TIMEOUT).await;
+            let _ = self.client.call(&["--force"], sql.as_bytes(), DATABASE_CALL_TIMEOUT).await;
         }
     }
 
@@ -174,7 +174,7 @@ impl DatabaseAdmin {
             let statement = if is_in_memory == "1" { "TRUNCATE TABLE" } else { "FLUSH TABLES" };
             sql.extend(format!("{statement} `{schema}`.`{}`;\n", name.replace('`', "``")).into_bytes());
         }
-        self.client.call(&["--force"], &sql, CALL_TIMEOUT).await.map(drop)
+        self.client.call(&["--force"], &sql, DATABASE_CALL_TIMEOUT).await.map(drop)
     }
 
     /// Rolls back prepared transactions that belong to no connection any more: they would keep their locks, and the undo
@@ -195,7 +195,7 @@ impl DatabaseAdmin {
     /// A schema as SQL.
     pub(crate) async fn dump(&self, name: &str) -> io::Result<Vec<u8>> {
         let args = ["--skip-dump-date", "--skip-comments", "--hex-blob", "--", name];
-        self.client.call_program(&self.dump, &args, b"", CALL_TIMEOUT).await
+        self.client.call_program(&self.dump, &args, b"", DATABASE_CALL_TIMEOUT).await
     }
 
     /// The client that the server is administered with.

@@ -57,13 +57,13 @@ impl CloneAccount<'_> {
         )
     }
 
-    /// Drops both. Dropping missing ones succeeds.
+    /// Drops both, the user first: who looks for what is left looks for schemas. Dropping missing ones succeeds.
     #[must_use]
     pub fn drop_sql(&self) -> String {
         let Self { name, host } = self;
         format!(
-            "SET lock_wait_timeout={DROP_WAIT_SECONDS}; DROP DATABASE IF EXISTS `{name}`; \
-             DROP USER IF EXISTS '{name}'@'{host}';"
+            "SET lock_wait_timeout={DROP_WAIT_SECONDS}; DROP USER IF EXISTS '{name}'@'{host}'; \
+             DROP DATABASE IF EXISTS `{name}`;"
         )
     }
 }

@@ -30,6 +30,8 @@ pub const DATABASE_EXIT_CODE: u8 = 69;
 /// The administrator that is to exist, and how long the migrator takes imports at least.
 #[derive(Serialize, Deserialize)]
 pub struct SetupInput {
+    /// The same only in inputs of one and the same setup, which is done once however often the command runs.
+    pub id: String,
     /// The administrator's login name.
     pub username: String,
     /// The administrator's password.

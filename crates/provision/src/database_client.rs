@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::command::run_command;
 
-/// The most time that one call of the client may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most time that one call of the client may take, where no other limit is given.
+pub const DATABASE_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// The most time that a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -61,7 +61,7 @@ impl DatabaseClient {
     /// # Errors
     /// The server cannot be reached, or refuses the login or a statement.
     pub async fn run(&self, schema: &str, sql: &[u8]) -> io::Result<String> {
-        let output = self.call(&["--", schema], sql, CALL_TIMEOUT).await?;
+        let output = self.call(&["--", schema], sql, DATABASE_CALL_TIMEOUT).await?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
@@ -70,7 +70,7 @@ impl DatabaseClient {
     /// # Errors
     /// As of [`Self::run`].
     pub async fn query(&self, sql: &str) -> io::Result<Vec<u8>> {
-        self.call(&["--execute", sql], b"", CALL_TIMEOUT).await
+        self.call(&["--execute", sql], b"", DATABASE_CALL_TIMEOUT).await
     }
 
     /// Runs the client with these arguments.

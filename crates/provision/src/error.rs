@@ -73,6 +73,9 @@ pub enum ProvisionError {
         /// What could not be read, and why.
         reason: String,
     },
+    /// Another call has changed the clone first.
+    #[error("another call has changed the clone {0} meanwhile")]
+    Superseded(CloneName),
     /// The source's table prefix is not one that WordPress takes.
     #[error("the source's table prefix is not valid")]
     InvalidTablePrefix,

@@ -18,7 +18,7 @@ mod wp_config;
 pub use address::{AddressError, Addresses, RouteError, Routed, Routing};
 pub use clone_account::{CloneAccount, DROP_WAIT_SECONDS, UserLimits};
 pub use command::{clean_env, run_command};
-pub use database_client::{DatabaseClient, DatabaseServerAddress};
+pub use database_client::{DATABASE_CALL_TIMEOUT, DatabaseClient, DatabaseServerAddress};
 pub use error::ProvisionError;
 pub use owner_share::most_of_one_owner;
 pub use php_limits::EffectivePhpLimits;

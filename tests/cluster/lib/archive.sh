@@ -2,9 +2,12 @@
 # An image of static programs, in the format of `docker save`, made without any of docker's kind.
 
 # image_archive NAME:TAG PROGRAM...: writes the archive to standard output. The image runs the first of them.
-image_archive() {
-    local name=$1 program=$2 work layer
-    work=$(mktemp -d)
+image_archive() (
+    name=$1 program=$2
+    # Beside the programs: images are large, and /tmp may be memory.
+    mkdir -p "$PROGRAMS"
+    work=$(mktemp -d "$PROGRAMS/archive-XXXXXX") || die "no folder can be made in $PROGRAMS"
+    trap 'rm -rf "$work"' EXIT
     mkdir -p "$work/root/tmp" "$work/image"
     install -m 755 "${@:2}" "$work/root/"
     chmod 1777 "$work/root/tmp"
@@ -19,8 +22,7 @@ JSON
 [{"Config": "config.json", "RepoTags": ["$name"], "Layers": ["layer.tar"]}]
 JSON
     reproducible_tar "$work/image"
-    rm -rf "$work"
-}
+)
 
 # The same files make the same bytes, and so the same digest.
 reproducible_tar() {

@@ -9,7 +9,8 @@ UP_LIMIT=300 DOWN_LIMIT=60
 need_root() {
     [ "$(id -u)" -ne 0 ] || return 0
     command -v sudo >/dev/null || die "needs root, and there is no sudo"
-    exec sudo -- env WPCLONE_CACHE="$CACHE" WPCLONE_CLUSTER="${WPCLONE_CLUSTER:-}" "$CLUSTER_SOURCE/cluster" "$@"
+    exec sudo -- env WPCLONE_CACHE="$CACHE" WPCLONE_CLUSTER="${WPCLONE_CLUSTER:-}" \
+        WPCLONE_TEST_KUBECONFIG="${WPCLONE_TEST_KUBECONFIG:-}" "$CLUSTER_SOURCE/cluster" "$@"
 }
 
 need_packages() {
@@ -21,11 +22,20 @@ need_packages() {
 runc containernetworking-plugins iptables conntrack util-linux iproute2 openssl"
 }
 
+# A pattern of the processes of this cluster, which are known by their arguments: those that started it, and process 1 of
+# its namespaces.
+cluster_processes() {
+    local state
+    # shellcheck disable=SC2016 # characters of regular expressions
+    state=$(printf '%s' "$STATE" | sed 's/[][\.*^$+?(){}|]/\\&/g')
+    printf '%s' "^([^ ]*/)?(bash|unshare|setsid|setpriv) .*/lib/inside\.sh $state "
+}
+
 # The number of the process that is process 1 of this cluster's namespaces; nothing where there is none. It is known by
 # its arguments, so also after a crash of who started it.
 cluster_init() {
     local pid
-    for pid in $(pgrep -f -- "inside\.sh $STATE "); do
+    for pid in $(pgrep -f -- "$(cluster_processes)"); do
         # In the namespace of its own, it is number 1.
         if grep -qE '^NSpid:.*\s1$' "/proc/$pid/status" 2>/dev/null; then
             echo "$pid"
@@ -144,10 +154,10 @@ cluster_down() {
 # take_down [keep]: ends what runs and removes what is left, in whatever state it is; `keep` keeps the logs.
 take_down() {
     trap - EXIT
-    pkill -KILL -f -- "inside\.sh $STATE " || true
+    pkill -KILL -f -- "$(cluster_processes)" || true
     # The first of them is gone only when all in its namespaces are: pods as well, mounts and interfaces with them.
     until_true "$DOWN_LIMIT" "the end of the cluster's processes" no_process || die "processes of the cluster do not end:
-$(pgrep -af -- "inside\.sh $STATE ")"
+$(pgrep -af -- "$(cluster_processes)")"
     remove_link
     remove_cgroups
     if [ "${1:-}" = keep ]; then
@@ -157,7 +167,7 @@ $(pgrep -af -- "inside\.sh $STATE ")"
     fi
 }
 
-no_process() { ! pgrep -f -- "inside\.sh $STATE "; }
+no_process() { ! pgrep -f -- "$(cluster_processes)"; }
 
 # The kernel removes both ends of the link some time after the namespace.
 remove_link() {

@@ -201,6 +201,7 @@ fn problem(error: ProvisionError) -> Box<Problem> {
         ProvisionError::NameTaken(_)
         | ProvisionError::NotReady(_)
         | ProvisionError::AlreadyPublished(_)
+        | ProvisionError::Superseded(_)
         | ProvisionError::InvalidTablePrefix
         | ProvisionError::Internal { .. } => Code::WorkerFault,
     };

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use wpclone_provision::{DatabaseClient, DatabaseServerAddress};
+use wpclone_provision::{CloneName, DatabaseClient, DatabaseServerAddress};
 use wpclone_provision_kube::DatabaseOptions;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -79,6 +79,16 @@ impl Mariadb {
         let sql = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'clone-%' \
                    UNION ALL SELECT user FROM mysql.user WHERE user LIKE 'clone-%' ORDER BY 1";
         self.root.run("", sql.as_bytes()).await.unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// The schema of a clone, of which there is one.
+    pub(crate) async fn schema_of(&self, name: &CloneName) -> String {
+        let of_clone = format!("{name}-");
+        let mut schemas = self.clones().await;
+        schemas.dedup();
+        schemas.retain(|schema| schema.starts_with(&of_clone));
+        assert_eq!(schemas.len(), 1, "{schemas:?}");
+        schemas.remove(0)
     }
 
     /// Runs SQL as root.

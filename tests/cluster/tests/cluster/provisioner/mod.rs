@@ -6,3 +6,4 @@ mod image;
 mod lab;
 mod life;
 mod mariadb;
+mod races;
