@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod autoscaling;
 pub mod background;
 pub mod clones;
 pub mod dashboard;

@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Settings { common, listen, public_url, tokens, connections_per_peer } = settings;
+    let Settings { common, listen, public_url, tokens, autoscaling, connections_per_peer } = settings;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let public_url =
@@ -54,6 +54,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let mut app = App::new(&common, tokens, public_url, Limits::default())?;
     app.shutdown = shutdown::on_signal()?;
+    app.autoscaling = autoscaling;
     tracing::info!(public_url = app.public_url.origin(), "listening on http://{address}");
     let app = Arc::new(app);
     let background = tokio::spawn(background::run(Arc::clone(&app)));

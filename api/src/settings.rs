@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use url::Url;
 use wpclone_service::settings::{CLONES_ON_API_ORIGIN, Check, Common, CommonArgs, ConnectionArgs, Redaction};
 
+use crate::autoscaling::Autoscaling;
 use crate::tokens::Tokens;
 
 /// The REST interface and dashboard of wpclone
@@ -31,6 +32,10 @@ pub struct Args {
     /// Listen address of the proxy in front of clones, as the workers have it
     #[arg(long, env = "WPCLONE_CLONES_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8090")]
     pub clones_listen: String,
+    /// How an autoscaler sets the number of workers, to be shown beside how many there are: STAGE=MIN..MAX/TARGET for each
+    /// stage, with commas. TARGET is the number of steps, ready or running, for one worker
+    #[arg(long, env = "WPCLONE_AUTOSCALING", value_name = "RULES")]
+    pub autoscaling: Option<String>,
     /// Limits of connections
     #[command(flatten)]
     pub connections: ConnectionArgs,
@@ -47,6 +52,8 @@ pub struct Settings {
     pub public_url: Option<PublicUrl>,
     /// The tokens; `None`: everybody on this machine has access.
     pub tokens: Option<Tokens>,
+    /// How an autoscaler sets the number of workers, if one does.
+    pub autoscaling: Autoscaling,
     /// The most connections of one address.
     pub connections_per_peer: usize,
 }
@@ -77,6 +84,10 @@ impl Args {
         {
             check.fault("WPCLONE_TOKENS_FILE", "is required when WPCLONE_LISTEN is not a loopback address");
         }
+        let autoscaling = match self.autoscaling.as_deref().filter(|rules| !rules.trim().is_empty()) {
+            None => Some(Autoscaling::default()),
+            Some(rules) => check.parsed("WPCLONE_AUTOSCALING", rules),
+        };
         let connections_per_peer = self.connections.check(check);
         let (listen, public_url) = (listen?, public_url?);
         self.check_clones_url(public_url.clone().or_else(|| PublicUrl::from_listener(listen)), check);
@@ -85,6 +96,7 @@ impl Args {
             listen,
             public_url,
             tokens: tokens?,
+            autoscaling: autoscaling?,
             connections_per_peer: connections_per_peer?,
         })
     }
@@ -181,6 +193,7 @@ mod tests {
             tokens_file: tokens.map(Into::into),
             clones_url: None,
             clones_listen: "127.0.0.1:8090".into(),
+            autoscaling: None,
             connections: ConnectionArgs { connections_per_peer: "256".into() },
         }
     }

@@ -12,6 +12,7 @@ use wpclone_service::seal::Sealer;
 use wpclone_service::settings::Common;
 use wpclone_task::ExposeSecret as _;
 
+use crate::autoscaling::Autoscaling;
 use crate::queue_history::QueueHistory;
 use crate::request_metrics::RequestMetrics;
 use crate::sessions::Sessions;
@@ -41,6 +42,8 @@ pub struct App {
     pub public_url: PublicUrl,
     /// Limits and timeouts.
     pub limits: Limits,
+    /// How an autoscaler sets the number of workers, if one does.
+    pub autoscaling: Autoscaling,
     /// Open event streams, by token.
     pub event_streams: KeyedLimiter,
     /// Responses held for `Prefer: wait`, by token.
@@ -76,6 +79,7 @@ impl App {
             tokens,
             public_url,
             limits,
+            autoscaling: Autoscaling::default(),
             event_streams: KeyedLimiter::default(),
             prefer_waits: KeyedLimiter::default(),
             metrics: RequestMetrics::default(),

@@ -171,8 +171,16 @@ impl Api {
 
     /// Opens a task's event stream, after the event `last`.
     pub(crate) async fn events(&self, id: TaskId, last: Option<&str>) -> Result<EventStream, Failure> {
-        let mut request =
-            self.http.get(self.address(&format!("/tasks/{id}/events"))).header(ACCEPT, "text/event-stream");
+        self.stream(&format!("/tasks/{id}/events"), last).await
+    }
+
+    /// Opens the stream of changes of all tasks.
+    pub(crate) async fn changes(&self) -> Result<EventStream, Failure> {
+        self.stream("/events", None).await
+    }
+
+    async fn stream(&self, path: &str, last: Option<&str>) -> Result<EventStream, Failure> {
+        let mut request = self.http.get(self.address(path)).header(ACCEPT, "text/event-stream");
         if let Some(last) = last.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header("Last-Event-ID", last);
         }
@@ -277,7 +285,7 @@ impl Api {
     }
 }
 
-/// A stream of a task's events.
+/// A stream of events.
 pub(crate) struct EventStream {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
     reader: SseReader,

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use reqwest::Method;
-use serde_json::{Map, Value, json};
-use wpclone_task::{CloneList, CloneName, CloneView};
+use serde_json::{Value, json};
+use wpclone_task::{CloneName, CloneView};
 
 use crate::args::{BareStartArgs, CloneArgs, ClonesArgs, ClonesCommand, StartArgs};
-use crate::client::{Api, MAX_PAGES, PAGE_SIZE};
+use crate::client::Api;
+use crate::clone_list::{self, Wanted};
 use crate::failure::Failure;
 use crate::secret::PasswordSource;
 use crate::start::{self, account, login_label, parse_callback, parse_site, with_callback};
@@ -48,7 +49,14 @@ pub(crate) async fn create(api: &Api, json: bool, args: CloneArgs) -> Result<u8,
 /// Lists clones, or shows or changes one.
 pub(crate) async fn run(api: &Api, json: bool, args: ClonesArgs) -> Result<u8, Failure> {
     match args.command {
-        None => list(api, json, args.limit, args.cursor).await?,
+        None => {
+            let wanted = Wanted { limit: args.limit, cursor: args.cursor };
+            if args.watch {
+                clone_list::watch(api, json, &wanted).await?;
+            } else {
+                clone_list::once(api, json, &wanted).await?;
+            }
+        }
         Some(ClonesCommand::Show { name }) => {
             let (clone, raw) = api.get::<CloneView>(&address(&name), &[]).await?;
             if json { print_json(&raw)? } else { print(&tables::clone(&clone, Timestamp::now()))? }
@@ -71,37 +79,4 @@ pub(crate) async fn run(api: &Api, json: bool, args: ClonesArgs) -> Result<u8, F
 
 fn address(name: &CloneName) -> String {
     format!("/clones/{name}")
-}
-
-/// Lists clones page by page up to the limit.
-async fn list(api: &Api, json: bool, limit: u32, mut next: Option<CloneName>) -> Result<(), Failure> {
-    let (mut views, mut raws) = (Vec::new(), Vec::new());
-    for _ in 0..MAX_PAGES {
-        let missing = limit.saturating_sub(u32::try_from(views.len()).unwrap_or(u32::MAX));
-        let mut query = vec![("limit", missing.min(PAGE_SIZE).to_string())];
-        query.extend(next.take().map(|cursor| ("cursor", cursor.to_string())));
-        let (page, mut raw) = api.get::<CloneList>("/clones", &query).await?;
-        views.extend(page.clones);
-        if let Some(Value::Array(clones)) = raw.get_mut("clones").map(Value::take) {
-            raws.extend(clones);
-        }
-        next = page.next;
-        if next.is_none() || views.len() >= limit as usize {
-            break;
-        }
-    }
-    if json {
-        let mut page = Map::from_iter([("clones".to_owned(), Value::from(raws))]);
-        page.extend(next.map(|cursor| ("next".to_owned(), Value::from(cursor.as_str()))));
-        return print_json(&Value::Object(page));
-    }
-    if views.is_empty() {
-        eprintln!("no clones");
-    } else {
-        print(&tables::clones(&views, Timestamp::now()))?;
-    }
-    if let Some(cursor) = next {
-        eprintln!("there are more; continue with --cursor {cursor} or raise --limit");
-    }
-    Ok(())
 }

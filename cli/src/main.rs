@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod clone_list;
 mod clones;
 mod commands;
 mod failure;

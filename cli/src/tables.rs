@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CloneProblemKind, CloneView, Problem, QueueView, ReadableField, Stage, StageSlots, StoredRequest,
-    TaskView, readable,
+    CloneLocation, CloneProblemKind, CloneView, Problem, QueueView, ReadableField, Stage, StageSlots,
+    StoredRequest, TaskView, WaitView, readable,
 };
 
 use crate::client::{Api, Task};
@@ -51,9 +51,17 @@ pub(crate) fn task(api: &Api, task: &Task) -> String {
         rows.extend(from.zip(to).map(|(from, to)| row(name, format_duration(seconds_between(from, to)))));
     }
     rows.extend(view.steps.iter().map(|s| row("step", format!("{} ({}): {}", s.name, s.stage, s.state))));
+    rows.extend(view.waits.iter().map(|wait| row("waits", format!("{}: {}", wait.step, wait_text(wait)))));
     rows.extend(result_fields(view));
     rows.extend(artifacts(api, view));
     table(&rows)
+}
+
+/// Why a step waits.
+fn wait_text(wait: &WaitView) -> String {
+    let ahead = wait.ahead.map(|task| format!(" The other task: {task}")).unwrap_or_default();
+    let until = wait.until.map(|at| format!(" Next attempt: {}", format_time(at))).unwrap_or_default();
+    format!("{}{ahead}{until}", wait.detail)
 }
 
 /// A problem with the recommended action, and the task that failed with it.
@@ -111,7 +119,8 @@ pub(crate) fn tasks(views: &[TaskView]) -> String {
 
 /// The queue's depth per stage, and the workers.
 pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
-    let head = ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST", "BUSY SLOTS"];
+    let head =
+        ["STAGE", "READY", "RUNNING", "DELAYED", "WAITING FOR SITE", "OLDEST", "BUSY SLOTS", "WORKERS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(queue.stages.iter().map(|(stage, depth)| {
         let oldest = format_duration(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
@@ -120,7 +129,13 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
         // Webhooks are delivered beside the slots.
         let slots =
             if Stage::OF_TASKS.contains(stage) { busy_of(depth.busy, depth.slots) } else { "-".into() };
-        [vec![stage.to_string()], counts.to_vec(), vec![oldest, slots]].concat()
+        let wanted = depth.workers_wanted.map(|wanted| format!(" of {wanted} wanted"));
+        let workers = if Stage::OF_TASKS.contains(stage) {
+            format!("{}{}", depth.workers, wanted.unwrap_or_default())
+        } else {
+            "-".into()
+        };
+        [vec![stage.to_string()], counts.to_vec(), vec![oldest, slots, workers]].concat()
     }));
     let mut text = table(&rows);
     if queue.unreadable_tasks > 0 {
@@ -128,6 +143,15 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
             "\n{} tasks were written by another version and wait for its workers\n",
             queue.unreadable_tasks
         ));
+    }
+    if !queue.waits.is_empty() {
+        let head = ["WAITING TASK", "STEP", "STAGE", "WHY"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(queue.waits.iter().map(|wait| {
+            vec![wait.task.to_string(), wait.step.clone(), wait.stage.to_string(), wait_text(wait)]
+        }));
+        text.push('\n');
+        text.push_str(&table(&rows));
     }
     if !queue.site_cleanups.is_empty() {
         let head = ["LEFT ON", "STATE", "SINCE", "TASK", "WHAT"];
@@ -162,6 +186,12 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
     }));
     text.push('\n');
     text.push_str(&table(&rows));
+    for worker in queue.workers.iter().filter(|worker| worker.lost.is_none()) {
+        for (stage, why) in &worker.unavailable {
+            text.push_str(&sanitize(&format!("{} does no {stage} work: {why}", worker.id)));
+            text.push('\n');
+        }
+    }
     text
 }
 
@@ -219,8 +249,11 @@ fn subject_label(view: &TaskView) -> &'static str {
 pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
     let head = ["NAME", "STATE", "TIME LEFT", "SOURCE", "ADDRESS"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
+    // Only operators see it.
+    let has_location = clones.iter().any(|clone| clone.location.is_some());
+    rows[0].extend(has_location.then(|| "RUNS IN".to_owned()));
     rows.extend(clones.iter().map(|clone| {
-        vec![
+        let mut row = vec![
             clone.name.to_string(),
             clone
                 .problem
@@ -229,9 +262,31 @@ pub(crate) fn clones(clones: &[CloneView], now: Timestamp) -> String {
             clone.expires_at.map(|at| time_left(now, at)).unwrap_or_default(),
             clone.source.to_string(),
             clone.url.to_string(),
-        ]
+        ];
+        row.extend(clone.location.as_ref().map(place_and_pod));
+        row
     }));
     table(&rows)
+}
+
+/// Where a clone runs, such as `clones/clone-a (Running)`.
+fn place_and_pod(location: &CloneLocation) -> String {
+    let pod = location.pod().map(|pod| format!(" ({})", pod.summary()));
+    format!("{}{}", location.place(), pod.unwrap_or_default())
+}
+
+/// All that is known of where a clone runs.
+fn location(location: &CloneLocation) -> Vec<Vec<String>> {
+    let mut rows = vec![row("runs in", location.place())];
+    match location {
+        CloneLocation::Machine(local) => rows.push(row("worker", &local.worker)),
+        CloneLocation::Cluster(cluster) => {
+            let pod = cluster.pod.as_ref().map(|pod| format!("{}: {}", pod.name, pod.summary()));
+            rows.push(row("pod", pod.unwrap_or_else(|| "none".to_owned())));
+            rows.extend(cluster.conditions.iter().map(|condition| row("condition", condition.line())));
+        }
+    }
+    rows
 }
 
 /// What is wrong with a clone, such as `not starting`.
@@ -259,6 +314,7 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
     rows.push(row("isolation", clone.isolation));
     rows.extend(fields(Some(&clone.effective_isolation)));
     rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
+    rows.extend(clone.location.iter().flat_map(location));
     rows.push(row("task", clone.task));
     table(&rows)
 }
@@ -284,7 +340,7 @@ fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use wpclone_task::{StageDepth, TaskId, WorkerView};
+    use wpclone_task::{StageDepth, TaskId, WaitReason, WorkerView};
 
     use super::*;
 
@@ -311,16 +367,40 @@ mod tests {
             started_at: now,
             tasks,
             browser_memory_bytes: 0,
+            unavailable: lost.map_or_else(
+                || [(Stage::Provisioning, "the provisioner is starting".to_owned())].into(),
+                |_| Default::default(),
+            ),
             lost: lost.map(Into::into),
+        };
+        let wait = WaitView {
+            task,
+            step: "setup".into(),
+            stage: Stage::Browser,
+            reason: WaitReason::Site,
+            detail: "Another task on a.example comes first.".into(),
+            site: Some("a.example".into()),
+            ahead: Some(task),
+            until: None,
         };
         let view = QueueView {
             stages: [
-                (Stage::Browser, StageDepth { slots: 2, busy: 1, workers: 1, ..StageDepth::default() }),
+                (
+                    Stage::Browser,
+                    StageDepth {
+                        slots: 2,
+                        busy: 1,
+                        workers: 1,
+                        workers_wanted: Some(3),
+                        ..StageDepth::default()
+                    },
+                ),
                 (Stage::Webhook, StageDepth::default()),
             ]
             .into(),
             unreadable_tasks: 0,
             site_cleanups: vec![],
+            waits: vec![wait],
             workers: vec![worker("w-1", 1, vec![task], None), worker("w-2\u{1b}", 0, vec![], Some("silent"))],
         };
         insta::assert_snapshot!(queue(&view, now));

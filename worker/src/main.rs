@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_artifacts::Artifacts;
 use wpclone_clones::CloneRegistry;
 use wpclone_http_server::raise_open_files_limit;
+use wpclone_provision::MachineLocation;
 use wpclone_queue::{Queue, QueueOptions};
 use wpclone_service::limiter::KeyedLimiter;
 use wpclone_service::settings::{load, parse_args};
@@ -130,7 +131,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let clones = CloneRegistry::new(redis)?;
     let serves = |wanted: Stage| settings.stages.iter().any(|(stage, _)| *stage == wanted);
     let served_browser = serves(Stage::Browser).then_some(availability);
-    let running = serves(Stage::Provisioning).then(|| RunningProvisioner::start(&settings.clones));
+    let location = worker_location();
+    let worker_id = location.worker.clone();
+    let running = serves(Stage::Provisioning).then(|| RunningProvisioner::start(&settings.clones, location));
     let provisioner = running.as_ref().map(|running| Arc::clone(&running.provisioner));
     let provisioning = provisioner.clone().map(|provisioner| Provisioning {
         registry: RegistrySync {
@@ -152,7 +155,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics: metrics_of_steps,
         release,
     });
-    let worker = Worker::new(worker_id(), settings.stages, settings.drain, executor, webhooks, site_cleanups);
+    let worker = Worker::new(worker_id, settings.stages, settings.drain, executor, webhooks, site_cleanups);
 
     let listener = TcpListener::bind(settings.admin_listen).await;
     let listener = listener.with_context(|| {
@@ -203,8 +206,9 @@ fn redis_endpoint(url: &str) -> Option<(String, u16)> {
     Some((host.trim_matches(['[', ']']).to_owned(), url.port().unwrap_or(6379)))
 }
 
-/// Host, process and start time: unique among all workers.
-fn worker_id() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second())
+/// This machine and this worker. The worker's id has host, process and start time: it is unique among all workers.
+fn worker_location() -> MachineLocation {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let worker = format!("{machine}-{}-{:x}", std::process::id(), jiff::Timestamp::now().as_second());
+    MachineLocation { machine, worker }
 }

@@ -244,6 +244,20 @@ impl Worker {
         }
     }
 
+    /// Why no step of a stage can be done here now.
+    fn unavailable(&self, stage: Stage) -> Option<String> {
+        match stage {
+            Stage::Browser => self.browser().missing(),
+            Stage::Provisioning => match self.executor.provisioning.as_ref()?.provisioner.health() {
+                Health::Ready => None,
+                Health::Starting => Some("the provisioner is starting".to_owned()),
+                Health::Waiting => Some("another worker has the state of clones".to_owned()),
+                Health::Unavailable(why) => Some(why),
+            },
+            Stage::Transfer | Stage::Webhook | Stage::Cleanup => None,
+        }
+    }
+
     async fn current_report(&self, started_at: Timestamp) -> WorkerReport {
         let pids = self.running.browsers();
         let browsers = pids.len();
@@ -258,7 +272,10 @@ impl Worker {
             .map(|(stage, slots)| (*stage, StageSlots { slots: *slots, busy: self.running.busy(*stage) }))
             .collect();
         self.executor.metrics.slots(&stages);
+        let unavailable =
+            self.stages.iter().filter_map(|(stage, _)| Some((*stage, self.unavailable(*stage)?)));
         WorkerReport {
+            unavailable: unavailable.collect(),
             id: self.id.clone(),
             stages,
             tasks: self.running.tasks(),

@@ -35,6 +35,7 @@ pub fn view(app: &App, caller: &Caller, entry: CloneEntry, secrets: Secrets) -> 
         expires_at: entry.expires_at,
         isolation: entry.isolation,
         effective_isolation: entry.effective_isolation,
+        location: entry.location.filter(|_| caller.is_operator()),
         username: entry.username,
         password: opened.map(|secrets| secrets.password.expose_secret().to_owned()),
     }

@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State as AppState};
 use axum::response::{IntoResponse as _, Response};
 use wpclone_artifacts::{ArtifactMeta, FRONT_PAGE_SCREENSHOT};
 use wpclone_clones::DeletedClone;
-use wpclone_task::{CloneName, ClonePhase, CloneView, Isolation, TaskId};
+use wpclone_task::{CloneLocation, CloneName, ClonePhase, CloneView, Isolation, TaskId};
 
 use crate::clones::read::{ListQuery, list_page as list};
 use crate::dashboard::format::{Countdown, RelativeTime};
@@ -44,6 +44,8 @@ struct CloneCard {
     owner: Option<String>,
     created: RelativeTime,
     expires: Option<Countdown>,
+    /// Where it runs, by name and value; only for operators.
+    location: Vec<(&'static str, String)>,
     /// Whether it has a database server of its own.
     dedicated: bool,
     /// Whether the user may ask for a one-time login link.
@@ -105,10 +107,25 @@ fn card(clone: CloneView, artifacts: &[ArtifactMeta]) -> CloneCard {
         owner: clone.owner,
         created: RelativeTime(clone.created_at),
         expires: clone.expires_at.filter(|_| clone.state == ClonePhase::Published).map(Countdown),
+        location: clone.location.as_ref().map(location_rows).unwrap_or_default(),
         dedicated: clone.isolation == Isolation::Dedicated,
         can_log_in: clone.links.login.is_some(),
         name: clone.name,
     }
+}
+
+/// Where a clone runs, by name and value.
+fn location_rows(location: &CloneLocation) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("Runs in", location.place())];
+    match location {
+        CloneLocation::Machine(local) => rows.push(("Worker", local.worker.clone())),
+        CloneLocation::Cluster(cluster) => {
+            let pod = cluster.pod.as_ref().map(|pod| ("Pod", format!("{}: {}", pod.name, pod.summary())));
+            rows.push(pod.unwrap_or(("Pod", "none".to_owned())));
+            rows.extend(cluster.conditions.iter().map(|condition| ("Condition", condition.line())));
+        }
+    }
+    rows
 }
 
 fn past_clone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> PastClone {

@@ -9,6 +9,7 @@ mod overview;
 mod sign_in;
 mod task;
 mod tasks;
+mod waits;
 mod workers;
 
 use askama::Template;

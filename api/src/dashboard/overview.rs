@@ -10,11 +10,15 @@ use wpclone_task::{QueueView, Stage, StageDepth, State};
 use crate::dashboard::format::{Sparkline, approximate_duration};
 use crate::dashboard::layout::PageLayout;
 use crate::dashboard::tasks::{TaskRow, rows};
+use crate::dashboard::waits::{WaitRow, wait_rows};
 use crate::dashboard::{DashboardUser, curl_command, html};
+use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::http::query::Query;
+use crate::operations::queue::stats;
 use crate::state::{App, SharedApp};
 use crate::tasks::read::{ListQuery, list_page as list};
+use crate::tasks::waits;
 
 /// A stage whose oldest step waits longer than this, in seconds, is named in the summary.
 const LONG_WAIT: u64 = 30;
@@ -37,6 +41,7 @@ struct QueueSummary {
     healthy: bool,
     sentence: String,
     stages: Vec<StageCard>,
+    waits: Vec<WaitRow>,
 }
 
 struct StageCard {
@@ -57,9 +62,9 @@ pub(crate) async fn page(
     overview(&app, &caller).await.map_err(ApiError::into_response)
 }
 
-async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<Response, ApiError> {
+async fn overview(app: &Arc<App>, caller: &Caller) -> Result<Response, ApiError> {
     let queue = match caller.is_operator() {
-        true => Some(queue_summary(app, &app.queue.stats().await?)),
+        true => Some(queue_summary(app, caller, &stats(app).await?).await?),
         false => None,
     };
     let mut wanted = ListQuery::parse(Query::new(None), caller)?;
@@ -76,7 +81,8 @@ async fn overview(app: &Arc<App>, caller: &crate::http::auth::Caller) -> Result<
     })
 }
 
-fn queue_summary(app: &App, queue: &QueueView) -> QueueSummary {
+async fn queue_summary(app: &App, caller: &Caller, queue: &QueueView) -> Result<QueueSummary, ApiError> {
+    let waits = waits::first(app, caller, queue).await?;
     let cards = queue.stages.iter().map(|(stage, depth)| StageCard {
         stage: *stage,
         depth: *depth,
@@ -95,7 +101,7 @@ fn queue_summary(app: &App, queue: &QueueView) -> QueueSummary {
         (true, true) => "All keeping up.".into(),
         (true, false) => "No worker is running. Start one with wpclone-worker.".into(),
     };
-    QueueSummary { healthy: sentence.starts_with("All"), sentence, stages }
+    Ok(QueueSummary { healthy: sentence.starts_with("All"), sentence, stages, waits: wait_rows(&waits) })
 }
 
 /// A sentence about a stage that does not keep up.

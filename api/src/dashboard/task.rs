@@ -17,6 +17,7 @@ use crate::dashboard::format::{
 use crate::dashboard::layout::PageLayout;
 use crate::dashboard::new_task;
 use crate::dashboard::tasks::{duration, site};
+use crate::dashboard::waits::{WaitRow, wait_rows};
 use crate::dashboard::{DashboardUser, html};
 use crate::http::auth::Caller;
 use crate::http::body::FormBody;
@@ -44,6 +45,8 @@ struct TaskPage {
     ended: Option<RelativeTime>,
     duration: String,
     steps: Vec<Step>,
+    /// Why it waits.
+    waits: Vec<WaitRow>,
     result: Vec<ResultGroup>,
     request: Vec<(String, String)>,
     /// Whether the request has a password.
@@ -142,6 +145,7 @@ async fn task(app: &App, caller: &Caller, id: &str) -> Result<Response, ApiError
         ended: task.finished_at.map(RelativeTime),
         duration: duration(&task),
         steps: steps(&task),
+        waits: wait_rows(&task.waits),
         result: result_groups(&task, &secrets),
         request: request_fields(&task),
         has_secret: !task.request.secret_fields().is_empty(),

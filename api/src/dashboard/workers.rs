@@ -32,6 +32,8 @@ struct WorkerCard {
     seen: RelativeTime,
     started: RelativeTime,
     lost: Option<String>,
+    /// The stages that it cannot serve now, and why.
+    unavailable: Vec<(Stage, String)>,
     tasks: Vec<RunningTask>,
 }
 
@@ -66,6 +68,7 @@ async fn card(app: &App, worker: WorkerView) -> WorkerCard {
         seen: RelativeTime(worker.seen_at),
         started: RelativeTime(worker.started_at),
         lost: worker.lost,
+        unavailable: worker.unavailable.into_iter().collect(),
         id: worker.id,
     }
 }

@@ -119,14 +119,15 @@ impl FromRequestParts<SharedApp> for TaskUser {
 }
 
 /// A caller who may read the queue and the metrics: scope `metrics` or `operator`.
-pub struct MetricsReader;
+pub struct MetricsReader(pub Caller);
 
 impl FromRequestParts<SharedApp> for MetricsReader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &SharedApp) -> Result<Self, ApiError> {
-        match authenticate(app, &parts.headers).await?.scope {
-            Scope::Metrics | Scope::Operator => Ok(Self),
+        let caller = authenticate(app, &parts.headers).await?;
+        match caller.scope {
+            Scope::Metrics | Scope::Operator => Ok(Self(caller)),
             Scope::User => Err(scope_needed("metrics or operator")),
         }
     }

@@ -9,6 +9,7 @@ pub mod submit;
 pub mod submit_request;
 pub mod view;
 pub mod wait;
+pub mod waits;
 
 use wpclone_queue::{TaskLookup, TaskRecord};
 use wpclone_task::{Code, TaskId};

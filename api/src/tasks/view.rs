@@ -6,11 +6,14 @@ use sha2::{Digest as _, Sha256};
 use wpclone_artifacts::ArtifactMeta;
 use wpclone_queue::{NewTask, TaskRecord};
 use wpclone_service::sealed_task::open_result;
-use wpclone_task::{Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, insert_secret};
+use wpclone_task::{
+    Artifact, Links, Progress, Stage, State, StepView, TaskId, TaskView, WaitView, insert_secret,
+};
 
 use crate::http::auth::Caller;
 use crate::http::error::ApiError;
 use crate::state::App;
+use crate::tasks::waits;
 
 /// Whether the secrets of a result are decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,11 @@ pub async fn view(
     task: TaskRecord,
     secrets: Secrets,
 ) -> Result<(TaskView, HeaderValue), ApiError> {
-    let artifacts = app.artifacts.list(task.id).await?;
-    Ok(view_with(app, caller, task, artifacts, secrets))
+    let (artifacts, waits) = tokio::try_join!(
+        async { Ok::<_, ApiError>(app.artifacts.list(task.id).await?) },
+        waits::of_task(app, caller, &task)
+    )?;
+    Ok(view_with(app, caller, task, (artifacts, waits), secrets))
 }
 
 /// A page of tasks as the API shows it, without the secrets of results. What Redis holds beside the records is read in one
@@ -44,21 +50,23 @@ pub async fn views(app: &App, caller: &Caller, tasks: Vec<TaskRecord>) -> Result
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
     let artifacts = app.artifacts.list_all(&ids).await?;
     let views = tasks.into_iter().zip(artifacts);
-    Ok(views.map(|(task, artifacts)| view_with(app, caller, task, artifacts, Secrets::Hidden).0).collect())
+    Ok(views
+        .map(|(task, artifacts)| view_with(app, caller, task, (artifacts, Vec::new()), Secrets::Hidden).0)
+        .collect())
 }
 
 fn view_with(
     app: &App,
     caller: &Caller,
     task: TaskRecord,
-    artifacts: Vec<ArtifactMeta>,
+    (artifacts, waits): (Vec<ArtifactMeta>, Vec<WaitView>),
     secrets: Secrets,
 ) -> (TaskView, HeaderValue) {
     let opened = match secrets {
         Secrets::ForOwner => open_secrets(app, caller, &task),
         Secrets::Hidden => None,
     };
-    let tag = etag(&task, &artifacts, opened.is_some());
+    let tag = etag(&task, &artifacts, &waits, opened.is_some());
     let mut result = task.result.clone();
     if let (Some(secrets), Some(result)) = (opened, &mut result) {
         for (field, secret) in &secrets {
@@ -67,6 +75,7 @@ fn view_with(
     }
     let mut view = from_record(task);
     view.result = result;
+    view.waits = waits;
     view.artifacts = artifacts.into_iter().map(|meta| artifact(view.id, meta)).collect();
     (view, tag)
 }
@@ -151,6 +160,7 @@ fn from_record(task: TaskRecord) -> TaskView {
         started_at: task.started_at,
         finished_at: task.finished_at,
         steps: task.steps,
+        waits: Vec::new(),
         request: task.request,
         result: None,
         problem: task.problem,
@@ -182,12 +192,15 @@ fn artifact(task: TaskId, meta: ArtifactMeta) -> Artifact {
 }
 
 /// Changes with everything that the view shows.
-fn etag(task: &TaskRecord, artifacts: &[ArtifactMeta], opened: bool) -> HeaderValue {
+fn etag(task: &TaskRecord, artifacts: &[ArtifactMeta], waits: &[WaitView], opened: bool) -> HeaderValue {
     let mut digest = Sha256::new();
     for ArtifactMeta { name, kind, bytes } in artifacts {
         digest.update(format!("{name}\n{kind}\n{bytes}\n"));
     }
-    let artifacts = hex::encode(&digest.finalize()[..8]);
-    let tag = format!("\"{}-{artifacts}-{}\"", task.revision, u8::from(opened));
+    for wait in waits {
+        digest.update(serde_json::to_vec(wait).unwrap_or_default());
+    }
+    let beside = hex::encode(&digest.finalize()[..8]);
+    let tag = format!("\"{}-{beside}-{}\"", task.revision, u8::from(opened));
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use wpclone_clones::CloneEntry;
 use wpclone_service::sealed_task::open_request;
 use wpclone_task::{
-    ClonePhase, CloneProblem, CloneProblemKind, CloneRef, Code, ExposeSecret as _, Problem, Stage,
-    StoredRequest,
+    CloneLocation, ClonePhase, CloneProblem, CloneProblemKind, CloneRef, ClusterCondition, ClusterLocation,
+    ClusterPod, Code, ExposeSecret as _, MachineLocation, Problem, Stage, StoredRequest,
 };
 
 use crate::support::{Api, body, problem, token};
@@ -120,6 +120,38 @@ async fn a_clone_that_does_not_work_is_shown_with_the_reason() {
     assert_eq!((&of(A)["problem"], of(B).get("problem")), (&shown, None));
     let page = api.get("/dashboard/clones").send().await.unwrap().text().await.unwrap();
     assert!(page.contains("php-fpm &#60;ended&#62;"), "{page}");
+}
+
+#[tokio::test]
+async fn only_operators_see_where_a_clone_runs() {
+    let api = Api::with_tokens(&[("alice", "user"), ("root", "operator")]).await;
+    let ready = ClusterCondition::new("Ready", "False", "Pending", "no <room>");
+    let pod = ClusterPod::new("clone-a-1", "ImagePullBackOff", 2);
+    let in_cluster = CloneLocation::Cluster(ClusterLocation::new("clones", A, [ready], Some(pod)));
+    api.put(&CloneEntry { location: Some(in_cluster), ..api.clone_entry(A, "alice") }).await;
+    let machine = MachineLocation { machine: "host-1".into(), worker: "host-1-77-a".into() };
+    let local = CloneLocation::Machine(machine);
+    api.put(&CloneEntry { location: Some(local), ..api.clone_entry(B, "alice") }).await;
+    let read = async |name: &str, who: &str| -> Value {
+        let answer = api.get(&format!("/clones/{name}")).bearer_auth(token(who)).send().await.unwrap();
+        answer.json().await.unwrap()
+    };
+    assert_eq!(
+        read(A, "root").await["location"],
+        json!({
+            "kind": "cluster", "namespace": "clones", "instance": A,
+            "conditions": [{"type": "Ready", "status": "False", "reason": "Pending", "message": "no <room>"}],
+            "pod": {"name": "clone-a-1", "state": "ImagePullBackOff", "restarts": 2},
+        })
+    );
+    let machine = json!({"kind": "machine", "machine": "host-1", "worker": "host-1-77-a"});
+    assert_eq!(read(B, "root").await["location"], machine);
+    let list: Value =
+        api.get("/clones").bearer_auth(token("root")).send().await.unwrap().json().await.unwrap();
+    assert!(list["clones"].as_array().unwrap().iter().all(|clone| clone["location"].is_object()), "{list}");
+    for name in [A, B] {
+        assert_eq!(read(name, "alice").await.get("location"), None);
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub(crate) fn report(id: &str) -> WorkerReport {
         tasks: vec![],
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 300 << 20,
+        unavailable: Default::default(),
     }
 }
 

@@ -203,6 +203,7 @@ impl Api {
             expires_at: Some(now + 1.hours()),
             isolation: Isolation::Shared,
             effective_isolation: json!({"own_user": true}).as_object().unwrap().clone(),
+            location: None,
             sealed: Some(seal_clone(&self.app.sealer, &name, &secrets).unwrap()),
             name,
         }

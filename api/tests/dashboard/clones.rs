@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use wpclone_artifacts::FRONT_PAGE_SCREENSHOT;
 use wpclone_clones::CloneEntry;
-use wpclone_task::{ClonePhase, Isolation, Stage, StoredRequest};
+use wpclone_task::{
+    CloneLocation, ClonePhase, ClusterCondition, ClusterLocation, ClusterPod, Isolation, MachineLocation,
+    Stage, StoredRequest,
+};
 
 use crate::browser::Browser;
 use crate::layout::check_page_on_every_screen;
@@ -26,7 +29,8 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
         let isolation = if n == 2 { Isolation::Dedicated } else { Isolation::Shared };
         let source = source.try_into().unwrap();
         let task = id;
-        api.put(&CloneEntry { phase: *phase, source, isolation, task, ..entry }).await;
+        let location = Some(if n == 1 { in_cluster() } else { on_machine() });
+        api.put(&CloneEntry { phase: *phase, source, isolation, task, location, ..entry }).await;
     }
     api.put(&api.clone_entry(B, "local")).await;
     api.app.clones.remove(&B.parse().unwrap()).await.unwrap();
@@ -39,6 +43,25 @@ pub(crate) async fn clones_are_accessible_and_fit_every_screen(browser: Browser)
     let there = "return document.querySelectorAll('#clones .badge.succeeded').length";
     assert_eq!((browser.script(screenshots).await, browser.script(there).await), (2.into(), 2.into()));
     check_page_on_every_screen(&browser, &api, "task-cloned", &format!("/dashboard/tasks/{id}")).await;
+}
+
+fn on_machine() -> CloneLocation {
+    CloneLocation::Machine(MachineLocation { machine: "host-1".into(), worker: "host-1-4711-68a".into() })
+}
+
+fn in_cluster() -> CloneLocation {
+    let message = "the container setup of the pod has failed and is started again; ".repeat(4);
+    let conditions = [
+        ClusterCondition::new("InstanceManaged", "True", "Managed", ""),
+        ClusterCondition::new("Ready", "False", "NotReady", &message),
+    ];
+    let pod = ClusterPod::new("clone-20261123-163205-abcdef-7d4b9c6f5d-x2x8q", "CrashLoopBackOff", 3);
+    CloneLocation::Cluster(ClusterLocation::new(
+        "wpclone-clones",
+        "clone-20261123-163205-abcdef",
+        conditions,
+        Some(pod),
+    ))
 }
 
 pub(crate) async fn the_time_left_is_counted_down_and_a_deleted_clone_disappears(browser: Browser) {

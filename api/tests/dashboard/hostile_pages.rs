@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
-    Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing,
+    Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, MachineLocation, Provisioner as _, Routing,
 };
 use wpclone_provision_local::{DatabaseLimits, DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 use wpclone_task::{SESSION_COOKIE, TaskId};
@@ -143,6 +143,7 @@ impl Clones {
             proxy: ProxyOptions { connections_per_peer: 256 },
             disk: DiskLimits::default(),
             database: DatabaseLimits::default(),
+            location: MachineLocation { machine: "machine".into(), worker: "worker-1".into() },
             supervisor: "/proc/self/exe".into(),
             clock: Arc::new(Timestamp::now),
         }));

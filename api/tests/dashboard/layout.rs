@@ -99,6 +99,7 @@ async fn report(api: &Api, id: &str, tasks: Vec<TaskId>) {
         tasks,
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,
+        unavailable: Default::default(),
     };
     api.app.queue.report_worker(&report).await.unwrap();
 }

@@ -70,6 +70,7 @@ async fn report(api: &Api, running: TaskId) {
         tasks: vec![running],
         started_at: jiff::Timestamp::now(),
         browser_memory_bytes: 412 << 20,
+        unavailable: Default::default(),
     };
     api.app.queue.report_worker(&report).await.unwrap();
 }

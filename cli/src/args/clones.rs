@@ -24,6 +24,7 @@ plugin that the result names.";
 pub(super) const CLONES_HELP: &str = "\
 Examples:
   wpclone clones
+  wpclone clones --watch
   wpclone clones show clone-20261123-163105-abcdef
   wpclone clones extend clone-20261123-163105-abcdef --ttl 240
   wpclone clones login clone-20261123-163105-abcdef
@@ -80,6 +81,9 @@ pub(crate) struct ClonesArgs {
     /// Continue a list at this cursor
     #[arg(long)]
     pub(crate) cursor: Option<CloneName>,
+    /// Print the list again whenever it changes, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Subcommand)]

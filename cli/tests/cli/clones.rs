@@ -2,10 +2,13 @@
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Child;
+use tokio::time::timeout;
 use wpclone_task::{Code, Problem};
 
-use crate::program::{program, run, run_with_stdin, wpclone};
-use crate::stub::{ID, Reply, Stub, queued, task};
+use crate::program::{DEADLINE, program, run, run_with_stdin, wait_for_output, wpclone};
+use crate::stub::{ID, Reply, StreamEnd, Stub, queued, task};
 
 const NAME: &str = "clone-20261123-163105-abcdef";
 const CLONE: &[&str] = &["clone", "https://example.com/blog", "--source-user", "admin"];
@@ -148,6 +151,79 @@ async fn clone_lists_follow_the_cursor_up_to_the_limit() {
     let none = Stub::start(|_| Reply::Json(200, json!({"clones": []}))).await;
     let output = wpclone(&none.url, &["clones"]).await;
     assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (0, "", "no clones\n"));
+}
+
+/// A clone in a cluster, as an operator sees it.
+fn in_cluster(n: u32) -> Value {
+    let mut clone = clone(n);
+    clone["location"] = json!({
+        "kind": "cluster", "namespace": "clones", "instance": clone["name"],
+        "conditions": [{"type": "Ready", "status": "False", "reason": "Pending", "message": "no room\u{1b}"}],
+        "pod": {"name": "clone-a-1", "state": "ImagePullBackOff", "restarts": 2},
+    });
+    clone
+}
+
+fn on_machine(n: u32) -> Value {
+    let mut clone = clone(n);
+    clone["location"] = json!({"kind": "machine", "machine": "host-1", "worker": "host-1-77-a"});
+    clone
+}
+
+#[tokio::test]
+async fn an_operator_sees_where_clones_run() {
+    let stub = Stub::start(|request| match request.route.as_str() {
+        "GET /clones" => Reply::Json(200, json!({"clones": [in_cluster(1), on_machine(2)]})),
+        route if route.ends_with("1-abcdef") => Reply::Json(200, in_cluster(1)),
+        _ => Reply::Json(200, on_machine(2)),
+    })
+    .await;
+    let mut shown = wpclone(&stub.url, &["clones"]).await.stdout;
+    for name in ["clone-20261123-163101-abcdef", "clone-20261123-163102-abcdef"] {
+        shown += &format!("\n{}", wpclone(&stub.url, &["clones", "show", name]).await.stdout);
+    }
+    assert_snapshot!(shown);
+}
+
+/// Reads the program's output until it has this text.
+async fn until(child: &mut Child, seen: &mut String, text: &str) {
+    let stdout = child.stdout.as_mut().unwrap();
+    let mut part = [0; 4096];
+    while !seen.contains(text) {
+        let count = timeout(DEADLINE, stdout.read(&mut part)).await.expect("in time").unwrap();
+        assert!(count > 0, "the output ended without {text:?}: {seen:?}");
+        seen.push_str(&String::from_utf8_lossy(&part[..count]));
+    }
+}
+
+#[tokio::test]
+async fn watching_clones_prints_the_list_again_when_it_changes_and_survives_an_api_that_restarts() {
+    let stub = Stub::start(|request| match (request.route.as_str(), request.earlier) {
+        // A stream that ends with each of its messages.
+        ("GET /events", _) => Reply::Events(vec![json!({"tasks": [], "all": true})], StreamEnd::Closes),
+        ("GET /clones", 0..=2) => Reply::Json(200, json!({"clones": [clone(1)]})),
+        ("GET /clones", 3..=7) => Reply::Text(503, "text/plain", "restarting".into()),
+        _ => Reply::Json(200, json!({"clones": [clone(2), clone(1)]})),
+    })
+    .await;
+    let mut child = program(&stub.url, &["clones", "--watch"]).spawn().unwrap();
+    let mut seen = String::new();
+    until(&mut child, &mut seen, "163102").await;
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = wait_for_output(child).await;
+    assert_eq!(output.code, 130, "{output:?}");
+    seen += &output.stdout;
+    assert_eq!(seen.matches("NAME").count(), 2, "once for each list that differs: {seen}");
+    assert!(!seen.contains('\u{1b}'), "{seen:?}");
+    assert!(!stub.requests_to("GET /events").is_empty());
+}
+
+#[tokio::test]
+async fn watching_ends_where_the_api_refuses() {
+    let stub = Stub::start(|_| Reply::Problem(Problem::new(Code::Unauthenticated, "No token."))).await;
+    let output = wpclone(&stub.url, &["clones", "--watch", "--json"]).await;
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output:?}");
 }
 
 #[tokio::test]

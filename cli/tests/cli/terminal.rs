@@ -132,6 +132,20 @@ async fn ctrl_c_cancels_the_task_when_the_user_confirms() {
 }
 
 #[tokio::test]
+async fn a_terminal_shows_the_newest_list_of_clones_alone() {
+    let stub = Stub::start(|request| match (request.route.as_str(), request.earlier) {
+        ("GET /events", _) => Reply::Events(vec![json!({"tasks": [], "all": true})], StreamEnd::StaysOpen),
+        _ => Reply::Json(200, json!({"clones": []})),
+    })
+    .await;
+    let mut terminal = Terminal::run(&stub.url, &["clones", "--watch"]);
+    terminal.until("\u{1b}[H\u{1b}[2Jno clones").await;
+    terminal.type_keys("\u{3}").await;
+    let (code, seen) = terminal.wait_for_output().await;
+    assert_eq!(code, 130, "{seen}");
+}
+
+#[tokio::test]
 async fn a_rewrite_shows_its_progress() {
     let line = "rewrite --from http://example.com --to http://example.org --sql <\"$FIFO\" >/dev/null";
     let folder = tempfile::tempdir().unwrap();

@@ -234,7 +234,10 @@ fn a_clone_is_installed_once_and_served_and_php_is_never_sent() {
     let demote = "DELETE FROM clone.wp_usermeta WHERE meta_key = 'wp_capabilities'";
     assert!(lab.sql(demote).status.success());
     lab.succeeds("setup; serve; log_in");
-    assert!(!lab.fetched("admin").1.contains("id=\"wpadminbar\""), "the old setup has not given access again");
+    assert!(
+        !lab.fetched("admin").1.contains("id=\"wpadminbar\""),
+        "the old setup has not given access again"
+    );
     lab.ask_for_access("second");
     lab.succeeds("setup; serve; log_in");
     assert!(lab.fetched("admin").1.contains("id=\"wpadminbar\""));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use wpclone_task::{CloneName, ClonePhase, CloneProblem, Isolation, SiteUrl, TaskId};
+use wpclone_task::{CloneLocation, CloneName, ClonePhase, CloneProblem, Isolation, SiteUrl, TaskId};
 
 /// A clone as its provisioner reports it. Only `sealed` is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct CloneEntry {
     pub isolation: Isolation,
     /// The isolation that it has.
     pub effective_isolation: Map<String, Value>,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<CloneLocation>,
     /// The seal of its secrets. It is stored apart from the rest of the entry, which outlives it.
     #[serde(skip)]
     pub sealed: Option<String>,

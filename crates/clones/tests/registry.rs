@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 use wpclone_clones::{CloneEntry, CloneLookup, CloneRegistry, RegistryError};
-use wpclone_task::{CloneName, ClonePhase, Isolation, TaskId};
+use wpclone_task::{CloneLocation, CloneName, ClonePhase, Isolation, MachineLocation, TaskId};
 use wpclone_test_redis::{Cluster, Redis};
 
 const HERE: &str = "state-dir-1";
@@ -32,6 +32,7 @@ fn entry(n: u32, owner: &str) -> CloneEntry {
         expires_at: Some("2026-11-23T17:31:05Z".parse().unwrap()),
         isolation: Isolation::Shared,
         effective_isolation: json!({"own_user": true, "own_network": false}).as_object().unwrap().clone(),
+        location: Some(CloneLocation::Machine(MachineLocation { machine: "m".into(), worker: "m-1".into() })),
         sealed: Some("a seal".into()),
     }
 }

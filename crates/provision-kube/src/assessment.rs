@@ -223,15 +223,9 @@ pub(crate) fn pod_state(pod: &Pod) -> ClusterPod {
     });
     let phase = status.and_then(|status| status.phase.clone()).unwrap_or_default();
     let restarts: i32 = containers().map(|container| container.restart_count).sum();
-    ClusterPod {
-        name: pod.name_any(),
-        state: if pod.metadata.deletion_timestamp.is_some() {
-            "Terminating".to_owned()
-        } else {
-            waiting.unwrap_or(phase)
-        },
-        restarts: u32::try_from(restarts).unwrap_or_default(),
-    }
+    let is_deleting = pod.metadata.deletion_timestamp.is_some();
+    let state = if is_deleting { "Terminating".to_owned() } else { waiting.unwrap_or(phase) };
+    ClusterPod::new(&pod.name_any(), &state, u32::try_from(restarts).unwrap_or_default())
 }
 
 impl Waiting {

@@ -17,7 +17,10 @@ const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
 impl Cluster {
     /// Waits until the clone of this very instance is ready as the instance is now. As long as the cluster goes on, as when it pulls an image, this
     /// waits; what does not go on is the failure that it is.
-    pub(crate) async fn await_ready(&self, of: &wordpress_clone::Instance) -> Result<wordpress_clone::Instance, ProvisionError> {
+    pub(crate) async fn await_ready(
+        &self,
+        of: &wordpress_clone::Instance,
+    ) -> Result<wordpress_clone::Instance, ProvisionError> {
         let (name, limits) = (&of.name, self.options.limits);
         let (begun, mut last_answer) = (Instant::now(), Instant::now());
         let mut since = None;

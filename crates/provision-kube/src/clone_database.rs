@@ -5,9 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use wpclone_provision::{
-    CloneAccount, DatabaseClient, DatabaseServerAddress, ProvisionError, UserLimits,
-};
+use wpclone_provision::{CloneAccount, DatabaseClient, DatabaseServerAddress, ProvisionError, UserLimits};
 
 use crate::options::DatabaseOptions;
 use crate::random::random;

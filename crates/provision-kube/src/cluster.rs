@@ -12,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 use wpclone_provision::{
-    CloneInfo, CloneName, CloneProblem, CloneProblemKind, ClusterCondition, ClusterLocation,
+    CloneInfo, CloneLocation, CloneName, CloneProblem, CloneProblemKind, ClusterCondition, ClusterLocation,
     EffectiveIsolation, Isolation, Phase, ProvisionError, SourceFacts, UnreadableClone,
 };
 
@@ -166,11 +166,8 @@ impl Cluster {
     /// A clone as it is now.
     pub(crate) fn info(&self, instance: &Instance, facts: SourceFacts, pods: &[Pod]) -> CloneInfo {
         let spec = instance.spec.clone();
-        let conditions = instance.status.conditions.iter().map(|condition| ClusterCondition {
-            kind: condition.type_.clone(),
-            status: condition.status.clone(),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
+        let conditions = instance.status.conditions.iter().map(|condition| {
+            ClusterCondition::new(&condition.type_, &condition.status, &condition.reason, &condition.message)
         });
         let newest = pods.iter().max_by_key(|pod| pod.creation_timestamp().map(|time| time.0));
         CloneInfo {
@@ -196,12 +193,12 @@ impl Cluster {
             // The image has it, and nobody is told which one that is.
             wordpress: String::new(),
             php: spec.php,
-            location: Some(ClusterLocation {
-                namespace: self.options.namespace.clone(),
-                instance: instance.name.as_str().to_owned(),
-                conditions: conditions.collect(),
-                pod: newest.map(pod_state),
-            }),
+            location: Some(CloneLocation::Cluster(ClusterLocation::new(
+                &self.options.namespace,
+                instance.name.as_str(),
+                conditions,
+                newest.map(pod_state),
+            ))),
         }
     }
 

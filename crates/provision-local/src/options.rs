@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use wpclone_beneath::Usage;
 use wpclone_clone_proxy::ProxyOptions;
-use wpclone_provision::Addresses;
+use wpclone_provision::{Addresses, MachineLocation};
 
 use crate::database_limits::DatabaseLimits;
 
@@ -36,6 +36,8 @@ pub struct LocalOptions {
     pub disk: DiskLimits,
     /// What clones may take of a database server.
     pub database: DatabaseLimits,
+    /// What is shown of where clones run.
+    pub location: MachineLocation,
     /// The current time.
     pub clock: Clock,
 }

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
-    Access, CloneInfo, CloneName, CloneSpec, HasUnfinishedTask, Health, Phase, ProvisionError, Provisioner,
-    SetAside, SourceFacts, SweepReport,
+    Access, CloneInfo, CloneLocation, CloneName, CloneSpec, HasUnfinishedTask, Health, Phase, ProvisionError,
+    Provisioner, SetAside, SourceFacts, SweepReport,
 };
 
 use crate::blocking::run_blocking;
@@ -116,6 +116,11 @@ impl LocalProvisioner {
         tracing::warn!(why, "clones cannot be created");
     }
 
+    /// A clone with where it runs.
+    fn located(&self, clone: CloneInfo) -> CloneInfo {
+        CloneInfo { location: Some(CloneLocation::Machine(self.options.location.clone())), ..clone }
+    }
+
     fn engine(&self) -> Result<Arc<LocalEngine>, ProvisionError> {
         let engine = self.engine.lock().clone();
         engine.ok_or_else(|| {
@@ -160,17 +165,17 @@ impl Provisioner for LocalProvisioner {
     }
 
     async fn create(&self, spec: &CloneSpec) -> Result<CloneInfo, ProvisionError> {
-        self.engine()?.creator.create(spec).await
+        Ok(self.located(self.engine()?.creator.create(spec).await?))
     }
 
     async fn match_source(&self, name: &CloneName, facts: &SourceFacts) -> Result<CloneInfo, ProvisionError> {
         let engine = self.engine()?;
         let entry = engine.require(name)?;
-        engine.matcher.match_source(entry, facts.clone()).await
+        Ok(self.located(engine.matcher.match_source(entry, facts.clone()).await?))
     }
 
     async fn list(&self) -> Result<Vec<CloneInfo>, ProvisionError> {
-        Ok(self.engine()?.clones.all().iter().map(|entry| entry.info()).collect())
+        Ok(self.engine()?.clones.all().iter().map(|entry| self.located(entry.info())).collect())
     }
 
     async fn set_aside(&self) -> SetAside {
@@ -203,7 +208,7 @@ impl Provisioner for LocalProvisioner {
             Phase::Creating | Phase::Unreadable => Err(ProvisionError::NotReady(name)),
             Phase::Deleting => Err(ProvisionError::Gone(name)),
         };
-        entry.change(&engine.host.lock, publish).await
+        Ok(self.located(entry.change(&engine.host.lock, publish).await?))
     }
 
     async fn extend(&self, name: &CloneName, expires_at: Timestamp) -> Result<CloneInfo, ProvisionError> {
@@ -217,7 +222,7 @@ impl Provisioner for LocalProvisioner {
             Phase::Ready | Phase::Creating | Phase::Unreadable => Err(ProvisionError::NotPublished(name)),
             Phase::Deleting => Err(ProvisionError::Gone(name)),
         };
-        entry.change(&engine.host.lock, extend).await
+        Ok(self.located(entry.change(&engine.host.lock, extend).await?))
     }
 
     async fn delete(&self, name: &CloneName) -> Result<(), ProvisionError> {

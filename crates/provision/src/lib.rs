@@ -26,11 +26,11 @@ pub use provisioner::{HasUnfinishedTask, Provisioner};
 pub use random::random_hex;
 pub use source_config::SourceConfig;
 pub use types::{
-    Access, CloneInfo, CloneSpec, ClusterCondition, ClusterLocation, ClusterPod, EffectiveIsolation, Health,
-    PhpLimits, SetAside, SourceFacts, SweepReport, UnreadableClone,
+    Access, CloneInfo, CloneSpec, EffectiveIsolation, Health, PhpLimits, SetAside, SourceFacts, SweepReport,
+    UnreadableClone,
 };
 pub use wp_config::{WpConfig, table_prefix, wp_config};
 pub use wpclone_task::{
-    CloneName, CloneNameError, ClonePhase as Phase, CloneProblem, CloneProblemKind, Isolation, SiteUrl,
-    TaskId,
+    CloneLocation, CloneName, CloneNameError, ClonePhase as Phase, CloneProblem, CloneProblemKind,
+    ClusterCondition, ClusterLocation, ClusterPod, Isolation, MachineLocation, SiteUrl, TaskId,
 };

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{CloneName, CloneProblem, Isolation, Phase, SiteUrl, TaskId};
+use crate::{CloneLocation, CloneName, CloneProblem, Isolation, Phase, SiteUrl, TaskId};
 
 // Implementations store these, so an unknown field is an error: it comes from another version, and writing the record
 // again would lose it.
@@ -117,50 +117,9 @@ pub struct CloneInfo {
     pub wordpress: String,
     /// Its PHP, such as `8.2`.
     pub php: String,
-    /// Where it runs in a cluster; absent for clones of this machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub location: Option<ClusterLocation>,
-}
-
-/// Where a clone runs in a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterLocation {
-    /// The namespace.
-    pub namespace: String,
-    /// The name of its instance.
-    pub instance: String,
-    /// The instance's conditions.
-    pub conditions: Vec<ClusterCondition>,
-    /// The newest pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<ClusterPod>,
-}
-
-/// A condition of an object in a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterCondition {
-    /// Its type, such as `Ready`.
-    pub kind: String,
-    /// `True`, `False` or `Unknown`.
-    pub status: String,
-    /// Its reason, one word.
-    pub reason: String,
-    /// Its message.
-    pub message: String,
-}
-
-/// A pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterPod {
-    /// Its name.
-    pub name: String,
-    /// What it does, such as `Running` or `ImagePullBackOff`.
-    pub state: String,
-    /// How often its containers were started again.
-    pub restarts: u32,
+    /// Where it runs. It is what the provisioner finds when it is asked, and not a part of records.
+    #[serde(skip)]
+    pub location: Option<CloneLocation>,
 }
 
 /// How to log in to a clone and import into it.

@@ -20,6 +20,7 @@ const FUNCTIONS: &[(&str, &str, &str)] = &[
     ("list", NO_WRITES, include_str!("lua/list.lua")),
     ("stats", NO_WRITES, include_str!("lua/stats.lua")),
     ("get", NO_WRITES, include_str!("lua/get.lua")),
+    ("list_waits", NO_WRITES, include_str!("lua/list_waits.lua")),
     ("events", NO_WRITES, include_str!("lua/events.lua")),
     ("list_site_cleanups", NO_WRITES, include_str!("lua/list_site_cleanups.lua")),
     ("enqueue", "", include_str!("lua/enqueue.lua")),
@@ -52,6 +53,7 @@ static SHARED: LazyLock<String> = LazyLock::new(|| {
         include_str!("lua/ending.lua"),
         include_str!("lua/limits.lua"),
         include_str!("lua/claiming.lua"),
+        include_str!("lua/waits.lua"),
     ]
     .concat()
 });

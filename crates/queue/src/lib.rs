@@ -13,6 +13,7 @@ mod record;
 mod site_cleanup;
 mod store;
 mod types;
+mod waits;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use options::{OwnerLimits, QueueOptions, RetryPolicy};
 pub use outcome::*;
 pub use site_cleanup::{SiteCleanup, SiteCleanupClaim, TaskEnding, session_name};
 pub use types::*;
+pub use waits::{WaitCause, WaitingStep};
 
 use functions::Call;
 use pubsub::Channel;

@@ -67,7 +67,8 @@ impl Queue {
         self.store().run::<()>(&call).await
     }
 
-    /// Depths, and up to 100 workers, most recently seen first. Clean-ups are listed by [`Queue::site_cleanups`].
+    /// Depths, and up to 100 workers, most recently seen first. Clean-ups are listed by [`Queue::site_cleanups`], and why steps
+    /// wait by [`Queue::first_waits`].
     ///
     /// # Errors
     /// Redis does not respond.
@@ -101,7 +102,7 @@ impl Queue {
             workers.iter().filter_map(|(report, seen)| worker_view(report, seen, now)).collect();
         add_slots(&mut stages, &workers);
         workers.truncate(MAX_SHOWN_WORKERS);
-        Ok(QueueView { stages, unreadable_tasks, workers, site_cleanups: Vec::new() })
+        Ok(QueueView { stages, unreadable_tasks, workers, site_cleanups: Vec::new(), waits: Vec::new() })
     }
 
     /// Counters since Redis was empty, such as `dead_total:CODE` (failed tasks by code) and `lease_lost_total` (expired
@@ -233,6 +234,7 @@ fn worker_view(report: &str, seen: &str, now: Timestamp) -> Option<WorkerView> {
         started_at: report.started_at,
         tasks: report.tasks,
         browser_memory_bytes: report.browser_memory_bytes,
+        unavailable: report.unavailable,
         lost: silent.then(|| {
             format!("No report since {}, and it did not end normally.", seen_at.strftime("%F %T UTC"))
         }),

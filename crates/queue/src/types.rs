@@ -231,6 +231,9 @@ pub struct WorkerReport {
     pub started_at: Timestamp,
     /// Memory of all its browsers, in bytes.
     pub browser_memory_bytes: u64,
+    /// The stages that it is set to serve and cannot serve now, and why.
+    #[serde(default)]
+    pub unavailable: BTreeMap<Stage, String>,
 }
 
 /// An event and its id (`<ms>-<number>`), which is also the id of its SSE event.

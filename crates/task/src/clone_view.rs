@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::kind::named;
-use crate::{CloneName, Isolation, SiteText, SiteUrl, TaskId};
+use crate::{CloneLocation, CloneName, Isolation, SiteText, SiteUrl, TaskId};
 
 named! {
     /// The phase of a clone.
@@ -106,6 +106,9 @@ pub struct CloneView {
     pub isolation: Isolation,
     /// What actually isolates it from other clones and the network.
     pub effective_isolation: Map<String, Value>,
+    /// Where it runs, as it was at most some 15 seconds ago; only operators see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<CloneLocation>,
     /// The administrator's login name.
     pub username: String,
     /// The administrator's password, shown to the owner in the response for a single clone.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod callback;
+mod clone_location;
 mod clone_name;
 mod clone_view;
 mod code;
@@ -20,8 +21,10 @@ mod site_text;
 mod step;
 mod timestamp;
 mod view;
+mod wait_view;
 
 pub use callback::{CallbackUrl, CallbackUrlError};
+pub use clone_location::{CloneLocation, ClusterCondition, ClusterLocation, ClusterPod, MachineLocation};
 pub use clone_name::{CloneName, CloneNameError};
 pub use clone_view::{
     CloneLinks, CloneList, ClonePhase, CloneProblem, CloneProblemKind, CloneView, LoginLink,
@@ -59,6 +62,7 @@ pub use view::{
     Artifact, CallbackView, LeftOnSite, LeftState, Links, PROBLEM_TYPE_PREFIX, QueueView, SiteCleanupView,
     StageDepth, StageSlots, StepView, TaskList, TaskView, WorkerView,
 };
+pub use wait_view::{WaitReason, WaitView};
 
 /// A task's id: a UUIDv7, so that ids sort by age.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

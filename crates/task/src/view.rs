@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::kind::named;
-use crate::{Code, Kind, Problem, Progress, Stage, State, StoredRequest, TaskId};
+use crate::{Code, Kind, Problem, Progress, Stage, State, StoredRequest, TaskId, WaitView};
 
 /// The path prefix of the problem pages.
 pub const PROBLEM_TYPE_PREFIX: &str = "/problems/";
@@ -39,6 +39,9 @@ pub struct TaskView {
     pub finished_at: Option<Timestamp>,
     /// The steps in order.
     pub steps: Vec<StepView>,
+    /// Why its next steps wait that no worker is doing; only in the response for a single task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<WaitView>,
     /// The request without its secrets.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub request: StoredRequest,
@@ -157,6 +160,9 @@ pub struct QueueView {
     /// first.
     #[serde(default)]
     pub site_cleanups: Vec<SiteCleanupView>,
+    /// Why steps wait: the first ones of each stage and reason, of up to 30 tasks.
+    #[serde(default)]
+    pub waits: Vec<WaitView>,
 }
 
 named! {
@@ -220,6 +226,9 @@ pub struct StageDepth {
     pub busy: u64,
     /// Workers with a recent heartbeat that serve this stage.
     pub workers: u64,
+    /// How many workers the autoscaler wants by the rule that the API is told; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers_wanted: Option<u64>,
 }
 
 /// A worker's slots for one stage.
@@ -251,6 +260,10 @@ pub struct WorkerView {
     pub tasks: Vec<TaskId>,
     /// Memory of all its browsers, in bytes.
     pub browser_memory_bytes: u64,
+    /// The stages that it is set to serve and cannot serve now, and why.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
+    pub unavailable: std::collections::BTreeMap<Stage, String>,
     /// How the lost worker ended; absent while it is alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<String>,

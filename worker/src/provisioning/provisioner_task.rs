@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use wpclone_provision::Provisioner;
+use wpclone_provision::{MachineLocation, Provisioner};
 
 use super::provisioners::provisioner;
 use super::settings::ProvisioningSettings;
@@ -21,9 +21,9 @@ pub(crate) struct RunningProvisioner {
 }
 
 impl RunningProvisioner {
-    /// Starts the provisioner of these settings. Its health says whether it works.
-    pub(crate) fn start(settings: &ProvisioningSettings) -> Self {
-        let (provisioner, shutdown) = (provisioner(settings), CancellationToken::new());
+    /// Starts the provisioner of these settings; `location` is where this worker runs. Its health says whether it works.
+    pub(crate) fn start(settings: &ProvisioningSettings, location: MachineLocation) -> Self {
+        let (provisioner, shutdown) = (provisioner(settings, location), CancellationToken::new());
         let (runs, stops) = (Arc::clone(&provisioner), shutdown.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(async move { runs.run(stops).await }));
         Self { provisioner, task, shutdown }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use wpclone_provision::Provisioner;
+use wpclone_provision::{MachineLocation, Provisioner};
 use wpclone_provision_kube::{KubeOptions, KubeProvisioner, WaitLimits};
 use wpclone_provision_local::{DatabaseLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 
 use super::kro_settings::KroSettings;
 use super::settings::ProvisioningSettings;
 
-/// The provisioner of these settings.
-pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisioner> {
+/// The provisioner of these settings; `location` is where this worker runs.
+pub(crate) fn provisioner(
+    settings: &ProvisioningSettings,
+    location: MachineLocation,
+) -> Arc<dyn Provisioner> {
     match &settings.kro {
         Some(kro) => Arc::new(KubeProvisioner::new(kube_options(settings, kro))),
         None => Arc::new(LocalProvisioner::new(LocalOptions {
@@ -25,6 +28,7 @@ pub(crate) fn provisioner(settings: &ProvisioningSettings) -> Arc<dyn Provisione
             // This program is also the supervisor of its programs.
             supervisor: "/proc/self/exe".into(),
             database: DatabaseLimits::default(),
+            location,
             clock: Arc::new(Timestamp::now),
         })),
     }

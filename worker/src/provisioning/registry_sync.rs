@@ -203,6 +203,7 @@ fn entry_without_secrets(info: &CloneInfo) -> Option<CloneEntry> {
         expires_at: info.expires_at,
         isolation: info.isolation,
         effective_isolation: effective_isolation.as_object().cloned().unwrap_or_else(Map::new),
+        location: info.location.clone(),
         sealed: None,
     })
 }

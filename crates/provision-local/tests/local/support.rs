@@ -19,7 +19,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wpclone_provision::{
-    Access, Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, Provisioner as _, Routing,
+    Access, Addresses, CloneInfo, CloneName, CloneSpec, Health, Isolation, MachineLocation, Provisioner as _,
+    Routing,
 };
 use wpclone_provision_local::{DatabaseLimits, DiskLimits, LocalOptions, LocalProvisioner, ProxyOptions};
 use wpclone_task::TaskId;
@@ -121,6 +122,7 @@ pub(crate) fn options(
         supervisor: "/proc/self/exe".into(),
         disk: DiskLimits::default(),
         database: DatabaseLimits::default(),
+        location: MachineLocation { machine: "machine".into(), worker: "worker-1".into() },
         clock: Arc::new(Timestamp::now),
     }
 }

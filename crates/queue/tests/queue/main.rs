@@ -21,3 +21,4 @@ mod sites;
 mod state_machine;
 mod support;
 mod versions;
+mod waits;

@@ -134,6 +134,7 @@ fn report(id: &str) -> WorkerReport {
         tasks: vec![TaskId::new()],
         started_at: Timestamp::UNIX_EPOCH,
         browser_memory_bytes: 7,
+        unavailable: Default::default(),
     }
 }
 

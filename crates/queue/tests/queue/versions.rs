@@ -69,6 +69,7 @@ async fn nothing_is_changed_in_a_redis_with_another_layout() {
                 tasks: vec![],
                 started_at,
                 browser_memory_bytes: 0,
+                unavailable: Default::default(),
             };
             assert!(is_other_layout(queue.ping().await, found));
             assert!(is_other_layout(queue.sweep().await, found));

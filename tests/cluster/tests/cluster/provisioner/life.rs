@@ -9,7 +9,9 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use wpclone_provision::{Health, Phase, PhpLimits, ProvisionError, Provisioner as _, SourceFacts};
+use wpclone_provision::{
+    CloneLocation, Health, Phase, PhpLimits, ProvisionError, Provisioner as _, SourceFacts,
+};
 use wpclone_provision_kube::{KubeProvisioner, WaitLimits};
 
 use super::image::clone_image;
@@ -24,8 +26,10 @@ async fn a_clone_is_made_matched_published_extended_found_again_and_deleted_with
     assert_eq!((made.phase, made.php.as_str()), (Phase::Ready, "8.3"));
     assert!(progress.has_changed().unwrap() && !progress.borrow_and_update().is_empty());
     let location = made.location.clone().unwrap();
-    assert_eq!(location.instance, spec.name.as_str());
-    assert_eq!(location.pod.unwrap().state, "Running");
+    assert_eq!(location.place(), format!("{}/{}", lab.options.namespace, spec.name));
+    assert_eq!(location.pod().unwrap().summary(), "Running");
+    let CloneLocation::Cluster(in_cluster) = location else { panic!("{location:?}") };
+    assert!(in_cluster.conditions.iter().any(|condition| condition.line().starts_with("Ready True")));
     // A repeated step finds its clone, and another task's step does not get it.
     assert_eq!(lab.provisioner.create(&spec).await.unwrap().username, made.username);
     let of_other = wpclone_provision::CloneSpec { task: lab.spec().task, ..spec.clone() };
@@ -63,7 +67,7 @@ async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empt
     let lab = Lab::start_with_class(&class, clone_image().await, WaitLimits::default()).await;
     let spec = lab.spec();
     let made = lab.provisioner.create(&spec).await.unwrap();
-    let old_pod = made.location.unwrap().pod.unwrap().name;
+    let old_pod = made.location.unwrap().pod().unwrap().name.clone();
     let schema = lab.mariadb.schema_of(&spec.name).await;
     lab.mariadb.run(&format!("CREATE TABLE `{schema}`.wp_old (id INT)")).await;
     let facts = SourceFacts {
@@ -77,7 +81,7 @@ async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empt
         (matched.php.as_str(), matched.table_prefix.as_str(), &matched.facts),
         ("8.2", "shop_", &facts)
     );
-    assert_ne!(matched.location.unwrap().pod.unwrap().name, old_pod);
+    assert_ne!(matched.location.unwrap().pod().unwrap().name, old_pod);
     let name = lab.mariadb.schema_of(&spec.name).await;
     assert_ne!(name, schema, "it has another schema, and the old one is gone");
     let tables = format!("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = '{name}'");
@@ -104,7 +108,7 @@ async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empt
     lab.mariadb.run("DROP DATABASE `clone-other`").await;
     // The same again changes nothing.
     let again = lab.provisioner.match_source(&spec.name, &facts).await.unwrap();
-    assert_eq!(again.location.unwrap().pod.map(|pod| pod.restarts), Some(0));
+    assert_eq!(again.location.unwrap().pod().map(|pod| pod.restarts), Some(0));
     lab.provisioner.delete(&spec.name).await.unwrap();
     lab.assert_nothing_left().await;
     lab.end().await;

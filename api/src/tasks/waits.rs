@@ -1,0 +1,72 @@
+//! Why tasks wait.
+
+use wpclone_queue::{TaskRecord, WaitCause, WaitingStep};
+use wpclone_task::{QueueView, Stage, WaitReason, WaitView};
+
+use crate::http::auth::Caller;
+use crate::http::error::ApiError;
+use crate::state::App;
+
+/// Why the next steps of a task wait.
+///
+/// # Errors
+/// Redis does not respond.
+pub async fn of_task(app: &App, caller: &Caller, task: &TaskRecord) -> Result<Vec<WaitView>, ApiError> {
+    if task.state.is_final() {
+        return Ok(Vec::new());
+    }
+    let waits = app.queue.waits_of(task.id).await?;
+    if waits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let queue = app.queue.stats().await?;
+    Ok(waits.into_iter().map(|wait| view(caller, &queue, wait)).collect())
+}
+
+/// Why steps wait: the first ones of each stage and cause. Only for operators, who see all tasks.
+///
+/// # Errors
+/// Redis does not respond.
+pub async fn first(app: &App, caller: &Caller, queue: &QueueView) -> Result<Vec<WaitView>, ApiError> {
+    let waits = app.queue.first_waits().await?;
+    Ok(waits.into_iter().map(|wait| view(caller, queue, wait)).collect())
+}
+
+fn view(caller: &Caller, queue: &QueueView, wait: WaitingStep) -> WaitView {
+    let WaitingStep { task, step, stage, cause } = wait;
+    let (reason, detail) = reason(caller, queue, stage, &cause);
+    let (site, ahead, until) = match cause {
+        WaitCause::Worker { .. } => (None, None, None),
+        WaitCause::Retry { until } => (None, None, Some(until)),
+        WaitCause::Site { site, ahead } => {
+            let visible = ahead.filter(|(_, owner)| caller.is_operator() || caller.is_owner(owner));
+            (Some(site), visible.map(|(task, _)| task), None)
+        }
+    };
+    WaitView { task, step, stage, reason, detail, site, ahead, until }
+}
+
+fn reason(caller: &Caller, queue: &QueueView, stage: Stage, cause: &WaitCause) -> (WaitReason, String) {
+    let depth = queue.stages.get(&stage).copied().unwrap_or_default();
+    match cause {
+        WaitCause::Retry { .. } => {
+            (WaitReason::Retry, "An attempt has failed; the next one follows after a pause.".to_owned())
+        }
+        WaitCause::Site { site, .. } => (WaitReason::Site, format!("Another task on {site} comes first.")),
+        WaitCause::Worker { .. } if depth.workers == 0 => {
+            // What a worker lacks is for operators.
+            let why = queue.workers.iter().filter(|worker| caller.is_operator() && worker.lost.is_none());
+            let why = why.filter_map(|worker| worker.unavailable.get(&stage)).next();
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            (WaitReason::NoWorker, format!("No worker does {stage} work now{why}."))
+        }
+        WaitCause::Worker { .. } if depth.busy >= depth.slots => {
+            let (slots, ready) = (depth.slots, depth.ready);
+            let steps = if ready == 1 { "1 step is".to_owned() } else { format!("{ready} steps are") };
+            let slots = if slots == 1 { "The one slot".to_owned() } else { format!("All {slots} slots") };
+            let are = if depth.slots == 1 { "is" } else { "are" };
+            (WaitReason::WorkersBusy, format!("{slots} for {stage} work {are} busy; {steps} ready."))
+        }
+        WaitCause::Worker { .. } => (WaitReason::Turn, "A worker takes it in its turn.".to_owned()),
+    }
+}
