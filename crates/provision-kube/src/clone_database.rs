@@ -111,3 +111,22 @@ fn account(schema: &str) -> CloneAccount<'_> {
 fn refused(error: io::Error) -> ProvisionError {
     ProvisionError::DatabaseRefused(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_of_two_instances_of_one_name_differ_and_fit_into_mariadbs_names() {
+        let of = |uid: &str| {
+            let name = "clone-20261130-163105-abcdef".parse().unwrap();
+            SchemaPrefix::of(&InstanceId { name, uid: uid.to_owned() })
+        };
+        let (one, next) =
+            (of("0f3c2a10-1c1d-4c5e-9a77-000000000001"), of("9b3c2a10-1c1d-4c5e-9a77-000000000001"));
+        assert_eq!(one.first(), "clone-20261130-163105-abcdef-0f3c2a10");
+        let another = one.another().unwrap();
+        assert!(another.starts_with(&format!("{}-", one.first())) && another.len() <= 64, "{another}");
+        assert!(!next.another().unwrap().starts_with(&one.first()));
+    }
+}
