@@ -18,6 +18,7 @@ mod site;
 mod stub;
 mod user;
 mod util;
+mod web_driver;
 
 pub use app::{TestApp, TestAppBuilder, Token};
 pub use client::Client;
@@ -31,3 +32,4 @@ pub use request_recorder::RequestRecorder;
 pub use site::{Builder, Hit, Site, User, Version};
 pub use stub::Stub;
 pub use util::{built, cache, free_port, is_free, until};
+pub use web_driver::WebDriver;

@@ -13,6 +13,7 @@ use wpclone_task::{
 use crate::kept_session::KeptSession;
 use crate::login_checkpoint::LoginCheckpoint;
 use crate::migrator_install_marker::MigratorInstallMarker;
+use crate::running_steps::RunningBrowser;
 use crate::site_cleanup::{Registrations, import_id};
 
 /// What is reported to the queue while a step runs.
@@ -55,8 +56,8 @@ pub(crate) struct Job {
     pub(crate) stop: CancellationToken,
     /// Cancelled before `stop` when the step stops for its owner, who cancels the task.
     pub(crate) is_cancelled: CancellationToken,
-    /// Receives the process id of the browser's supervisor.
-    pub(crate) browser_pid: watch::Sender<Option<u32>>,
+    /// Receives where the step's browser runs.
+    pub(crate) browser: watch::Sender<Option<RunningBrowser>>,
 }
 
 impl Job {

@@ -21,8 +21,17 @@ struct Steps {
 struct RunningStep {
     task: TaskId,
     stage: Stage,
-    /// The process id of the browser's supervisor, while there is one.
-    browser: watch::Receiver<Option<u32>>,
+    /// Its browser, while there is one.
+    browser: watch::Receiver<Option<RunningBrowser>>,
+}
+
+/// Where a browser runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunningBrowser {
+    /// Below this process of the worker's machine.
+    Here { supervisor: u32 },
+    /// In another container.
+    Elsewhere,
 }
 
 /// A step that is counted as running until this is dropped.
@@ -37,7 +46,7 @@ impl RunningSteps {
         &self,
         task: TaskId,
         stage: Stage,
-        browser: watch::Receiver<Option<u32>>,
+        browser: watch::Receiver<Option<RunningBrowser>>,
     ) -> RunningStepGuard {
         let mut steps = self.0.lock();
         let number = steps.next;
@@ -58,8 +67,8 @@ impl RunningSteps {
         tasks.into_iter().collect()
     }
 
-    /// The process ids of all browsers' supervisors.
-    pub(crate) fn browsers(&self) -> Vec<u32> {
+    /// All browsers.
+    pub(crate) fn browsers(&self) -> Vec<RunningBrowser> {
         self.0.lock().by_number.values().filter_map(|step| *step.browser.borrow()).collect()
     }
 }
@@ -88,10 +97,11 @@ mod tests {
         assert_eq!((steps.tasks(), steps.browsers()), (vec![task], vec![]));
 
         // The end of one leaves the other and its browser.
-        browser.send_replace(Some(7));
+        let running = RunningBrowser::Here { supervisor: 7 };
+        browser.send_replace(Some(running));
         drop(provision);
         assert_eq!((steps.busy(Stage::Browser), steps.busy(Stage::Provisioning)), (1, 0));
-        assert_eq!((steps.tasks(), steps.browsers()), (vec![task], vec![7]));
+        assert_eq!((steps.tasks(), steps.browsers()), (vec![task], vec![running]));
         drop(prepare);
         assert_eq!((steps.busy(Stage::Browser), steps.tasks(), steps.browsers()), (0, vec![], vec![]));
     }

@@ -8,7 +8,7 @@ use crate::net::AllowedNetworks;
 use wpclone_service::settings::{Check, Common, CommonArgs, Redaction};
 use wpclone_task::Stage;
 
-use crate::browser::{BrowserSettings, Deadlines};
+use crate::browser::{BrowserSettings, Deadlines, RemoteDriver};
 use crate::provisioning::{ProvisioningArgs, ProvisioningSettings};
 
 /// The setting that lets browsers run without Chromium's sandbox.
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// chromedriver of the same version; found in the usual places
     #[arg(long, env = "WPCLONE_DRIVER_BINARY", value_name = "FILE")]
     driver_binary: Option<PathBuf>,
+    /// The chromedriver that runs beside this worker and for it alone, such as http://127.0.0.1:9515, instead of starting one:
+    /// for pods whose browsers are in a container of their own. WPCLONE_BROWSER_BINARY is a path there
+    #[arg(long, env = "WPCLONE_WEBDRIVER_URL", value_name = "URL")]
+    webdriver_url: Option<String>,
     /// Run browsers without Chromium's sandbox, for machines where it does not work: a page can then take over its browser
     #[arg(long, env = NO_BROWSER_SANDBOX, value_name = "BOOL", default_value = "false")]
     unsafe_no_browser_sandbox: String,
@@ -106,9 +110,11 @@ impl Args {
         let programs = BrowserSettings {
             browser: self.browser_binary.clone(),
             driver: self.driver_binary.clone(),
+            remote: self.remote_driver(check),
             has_sandbox: no_sandbox != Some(true),
         };
-        if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) {
+        if stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Browser)) && programs.remote.is_none()
+        {
             check.show("WPCLONE_BROWSER_BINARY", &program(programs.browser()), Redaction::None);
             check.show("WPCLONE_DRIVER_BINARY", &program(programs.driver()), Redaction::None);
         }
@@ -128,6 +134,15 @@ impl Args {
             deadlines: deadlines?,
             drain: drain?,
         })
+    }
+
+    fn remote_driver(&self, check: &mut Check) -> Option<RemoteDriver> {
+        const NAME: &str = "WPCLONE_WEBDRIVER_URL";
+        let url = self.webdriver_url.as_deref().filter(|url| !url.is_empty())?;
+        if self.driver_binary.is_some() {
+            check.fault("WPCLONE_DRIVER_BINARY", format!("names a program that is not started with {NAME}"));
+        }
+        check.parsed(NAME, url)
     }
 
     fn deadlines(&self, check: &mut Check) -> Option<Deadlines> {

@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, StepLabels};
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
 use crate::report_outcome::{ReportError, report_with_retry};
+use crate::running_steps::RunningBrowser;
 use crate::site_cleanup::Registrations;
 use crate::transfer::TransferStage;
 
@@ -55,12 +56,12 @@ enum Report {
 }
 
 impl StepExecutor {
-    /// Executes a step and reports its end. `browser_pid` receives the process id of the browser's supervisor. After a
+    /// Executes a step and reports its end. `running_browser` receives where the step's browser runs. After a
     /// success it returns the next claim of the stages that `next_stages` names.
     pub(crate) async fn execute(
         &self,
         claim: Claim,
-        browser_pid: watch::Sender<Option<u32>>,
+        running_browser: watch::Sender<Option<RunningBrowser>>,
         next_stages: impl Fn() -> Vec<Stage>,
     ) -> Option<Claim> {
         let span = tracing::info_span!(
@@ -73,7 +74,7 @@ impl StepExecutor {
             let timer = std::time::Instant::now();
             tracing::info!(waited_ms = claim.waited.as_millis() as u64, "claimed");
             let stage = tracing::info_span!("stage", stage = %claim.stage, step = %claim.step);
-            let report = self.run(&claim, browser_pid).instrument(stage).await;
+            let report = self.run(&claim, running_browser).instrument(stage).await;
             let outcome = report.outcome();
             tracing::Span::current().record("outcome", outcome);
             match &report {
@@ -91,7 +92,7 @@ impl StepExecutor {
         .await
     }
 
-    async fn run(&self, claim: &Claim, browser_pid: watch::Sender<Option<u32>>) -> Report {
+    async fn run(&self, claim: &Claim, running_browser: watch::Sender<Option<RunningBrowser>>) -> Report {
         match lease::confirm(&self.queue, &claim.lease, claim.lease_duration).await {
             Ok(reply) if reply.cancel_requested => return Report::Cancelled,
             Ok(_) => {}
@@ -102,7 +103,7 @@ impl StepExecutor {
             }
         }
         let (updates, updates_seen) = watch::channel(StepUpdate::default());
-        let job = match self.open(claim, updates, browser_pid) {
+        let job = match self.open(claim, updates, running_browser) {
             Ok(job) => job,
             Err(problem) => return Report::Fail(*problem, None),
         };
@@ -146,7 +147,7 @@ impl StepExecutor {
         &self,
         claim: &Claim,
         updates: watch::Sender<StepUpdate>,
-        browser_pid: watch::Sender<Option<u32>>,
+        running_browser: watch::Sender<Option<RunningBrowser>>,
     ) -> Result<Job, Box<Problem>> {
         let fault = |detail: String| Box::new(Problem::new(Code::WorkerFault, detail));
         let step = claim.step.parse();
@@ -175,7 +176,7 @@ impl StepExecutor {
             updates,
             stop: CancellationToken::new(),
             is_cancelled: CancellationToken::new(),
-            browser_pid,
+            browser: running_browser,
         })
     }
 

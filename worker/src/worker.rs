@@ -18,7 +18,7 @@ use wpclone_task::{Stage, StageSlots};
 
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
-use crate::running_steps::RunningSteps;
+use crate::running_steps::{RunningBrowser, RunningSteps};
 use crate::site_cleanup::SiteCleanups;
 use crate::slots::{Slot, Slots};
 use crate::step_executor::StepExecutor;
@@ -259,13 +259,18 @@ impl Worker {
     }
 
     async fn current_report(&self, started_at: Timestamp) -> WorkerReport {
-        let pids = self.running.browsers();
-        let browsers = pids.len();
+        let browsers = self.running.browsers();
+        let count = browsers.len();
+        // Processes of other containers are not seen from here.
         let memory = tokio::task::spawn_blocking(move || {
-            pids.into_iter().map(wpclone_supervisor::resident_memory).sum()
+            let supervisors = browsers.into_iter().filter_map(|browser| match browser {
+                RunningBrowser::Here { supervisor } => Some(supervisor),
+                RunningBrowser::Elsewhere => None,
+            });
+            supervisors.map(wpclone_supervisor::resident_memory).sum()
         });
         let browser_memory_bytes = memory.await.unwrap_or_default();
-        self.executor.metrics.browsers(browsers, browser_memory_bytes);
+        self.executor.metrics.browsers(count, browser_memory_bytes);
         // A stage that is not claimed at the moment is not reported as served.
         let served = self.stages.iter().filter(|(stage, _)| can_execute(*stage, self.browser()));
         let stages: BTreeMap<Stage, StageSlots> = served

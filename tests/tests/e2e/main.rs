@@ -12,6 +12,7 @@ mod obstacles;
 mod random;
 mod recording_source;
 mod redis_client;
+mod remote_browser;
 mod rewrite;
 mod secrets;
 mod service_faults;

@@ -1,7 +1,9 @@
-//! The browser that this machine has: looked for and tried at start, and again while there is none.
+//! The browser of this machine, or of the driver beside the worker: looked for and tried at start, and again while there is
+//! none.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::confinement::{BrowserConfinement, proxy_address};
-use super::driver::{Driver, DriverSpec};
+use super::driver::Driver;
+use super::own_driver::{OwnDriver, OwnDriverSpec};
+use super::remote_driver::RemoteDriver;
 use super::sandbox_check::check_renderers;
 use super::users::BrowserUsers;
 use super::webdriver::{BrowserOptions, WebDriver};
 use super::{Browser as _, BrowserError};
 use crate::net::PRODUCT;
+use crate::running_steps::RunningBrowser;
 use crate::settings::NO_BROWSER_SANDBOX;
 
 /// How often the programs are looked for while they are missing, and whether they still exist once they were found.
@@ -41,10 +46,12 @@ const PAGE: &str = "data:text/html,<p>wpclone";
 /// Which programs to use, and whether with Chromium's sandbox.
 #[derive(Debug, Clone)]
 pub(crate) struct BrowserSettings {
-    /// `None`: one of the usual places.
+    /// `None`: one of the usual places. With a remote driver it is a path of the driver's container.
     pub(crate) browser: Option<PathBuf>,
     /// The same of chromedriver.
     pub(crate) driver: Option<PathBuf>,
+    /// Instead of starting a driver.
+    pub(crate) remote: Option<RemoteDriver>,
     /// Whether Chromium's sandbox is on. Without it any page can take over the browser.
     pub(crate) has_sandbox: bool,
 }
@@ -52,12 +59,18 @@ pub(crate) struct BrowserSettings {
 /// A browser and its driver, which were tried.
 #[derive(Debug)]
 pub(crate) struct BrowserInstallation {
-    programs: Programs,
-    confinement: BrowserConfinement,
-    users: Arc<BrowserUsers>,
-    folders: PathBuf,
+    place: Place,
     /// How the browser identifies itself to sites.
     pub(crate) user_agent: String,
+}
+
+/// Where browsers run.
+#[derive(Debug)]
+enum Place {
+    /// On this machine, each with a driver of its own.
+    Here { programs: Programs, confinement: BrowserConfinement, users: Arc<BrowserUsers>, folders: PathBuf },
+    /// Where this driver starts them.
+    Elsewhere { driver: RemoteDriver, browser: PathBuf, has_sandbox: bool },
 }
 
 /// Where the programs are: as they were found, and without links in their paths.
@@ -87,32 +100,40 @@ pub(crate) struct BrowserAvailability {
     /// Where each browser gets a folder.
     folders: PathBuf,
     users: Arc<Result<Arc<BrowserUsers>, String>>,
+    /// Whether browsers that an earlier worker has left with the remote driver were ended.
+    is_remote_cleared: Arc<AtomicBool>,
     found: watch::Sender<Found>,
 }
 
 impl BrowserInstallation {
-    /// How its processes are started.
-    pub(super) fn driver_spec(&self) -> DriverSpec<'_> {
-        DriverSpec {
-            browser: &self.programs.browser,
-            driver: &self.programs.driver,
-            confinement: &self.confinement,
-            users: &self.users,
-            folders: &self.folders,
+    /// A driver for one browser.
+    pub(super) async fn driver(&self) -> Result<Driver, BrowserError> {
+        match &self.place {
+            Place::Here { programs, confinement, users, folders } => {
+                let Programs { browser, driver, .. } = programs;
+                let spec = OwnDriverSpec { browser, driver, confinement, users, folders };
+                Ok(Driver::Own(Box::new(OwnDriver::spawn(&spec).await?)))
+            }
+            Place::Elsewhere { driver, .. } => Ok(Driver::Remote(driver.clone())),
         }
     }
 
     /// How a browser is started.
     pub(super) fn browser_options(&self) -> BrowserOptions<'_> {
-        BrowserOptions {
-            browser: &self.programs.browser,
-            has_sandbox: self.confinement.has_chromium_sandbox,
-            user_agent: Some(&self.user_agent),
-        }
+        let (browser, has_sandbox) = match &self.place {
+            Place::Here { programs, confinement, .. } => {
+                (&programs.browser, confinement.has_chromium_sandbox)
+            }
+            Place::Elsewhere { browser, has_sandbox, .. } => (browser, *has_sandbox),
+        };
+        BrowserOptions { browser, has_sandbox, user_agent: Some(&self.user_agent) }
     }
 
-    fn exists(&self) -> bool {
-        self.programs.found.iter().all(|program| program.is_file())
+    async fn exists(&self) -> bool {
+        match &self.place {
+            Place::Here { programs, .. } => programs.found.iter().all(|program| program.is_file()),
+            Place::Elsewhere { driver, .. } => driver.check().await.is_ok(),
+        }
     }
 }
 
@@ -125,6 +146,11 @@ impl BrowserSettings {
     /// The driver to use; `None` when there is none in the usual places.
     pub(crate) fn driver(&self) -> Option<PathBuf> {
         self.driver.clone().or_else(|| first_file(&DRIVERS))
+    }
+
+    /// The browser in the remote driver's container.
+    fn remote_browser(&self) -> PathBuf {
+        self.browser.clone().unwrap_or_else(|| BROWSERS[0].into())
     }
 
     fn find(&self) -> Result<Programs, String> {
@@ -144,7 +170,7 @@ impl BrowserAvailability {
     pub(crate) fn new(settings: BrowserSettings, folders: PathBuf) -> Self {
         let users = Arc::new(BrowserUsers::find().map(Arc::new));
         let found = watch::Sender::new(Err(Missing::Program("it was not checked yet".into())));
-        Self { settings, folders, users, found }
+        Self { settings, folders, users, is_remote_cleared: Arc::default(), found }
     }
 
     /// Where each browser gets a folder.
@@ -173,9 +199,38 @@ impl BrowserAvailability {
     }
 
     async fn check(&self, shutdown: &CancellationToken) {
-        if !self.installation().is_some_and(|found| found.exists()) {
-            self.set(self.find(shutdown).await);
+        let exists = match self.installation() {
+            Some(found) => found.exists().await,
+            None => false,
+        };
+        if !exists {
+            self.set(match &self.settings.remote {
+                Some(driver) => self.find_remote(driver, shutdown).await,
+                None => self.find(shutdown).await,
+            });
         }
+    }
+
+    async fn find_remote(&self, driver: &RemoteDriver, shutdown: &CancellationToken) -> Found {
+        driver.check().await.map_err(Missing::Program)?;
+        // Only before there are browsers of this worker's.
+        if !self.is_remote_cleared.load(Ordering::Relaxed) {
+            let ended = driver.end_all().await.map_err(Missing::Program)?;
+            if ended > 0 {
+                tracing::warn!(ended, "ended browsers that an earlier worker has left");
+            }
+            self.is_remote_cleared.store(true, Ordering::Relaxed);
+        }
+        let place = Place::Elsewhere {
+            driver: driver.clone(),
+            browser: self.settings.remote_browser(),
+            has_sandbox: self.settings.has_sandbox,
+        };
+        let mut installation = BrowserInstallation { place, user_agent: String::new() };
+        let major_version =
+            try_browser(&installation, shutdown).await.map_err(|reason| self.does_not_work(&reason))?;
+        installation.user_agent = user_agent(major_version);
+        Ok(Arc::new(installation))
     }
 
     async fn find(&self, shutdown: &CancellationToken) -> Found {
@@ -183,16 +238,17 @@ impl BrowserAvailability {
         let users = self.users.as_ref().clone().map_err(Missing::DoesNotWork)?;
         let mut reasons = Vec::new();
         for confinement in BrowserConfinement::candidates(self.settings.has_sandbox) {
-            let mut installation = BrowserInstallation {
+            let is_in_bubblewrap = confinement.bubblewrap.is_some();
+            let place = Place::Here {
                 programs: programs.clone(),
                 confinement,
                 users: Arc::clone(&users),
                 folders: self.folders.clone(),
-                user_agent: String::new(),
             };
+            let mut installation = BrowserInstallation { place, user_agent: String::new() };
             match try_browser(&installation, shutdown).await {
                 Ok(major_version) => {
-                    if installation.confinement.bubblewrap.is_none() {
+                    if !is_in_bubblewrap {
                         tracing::warn!(
                             reason = reasons.pop().unwrap_or_else(|| "it is not installed".into()),
                             "browsers run without bubblewrap: other users of this machine can reach the port of a \
@@ -206,25 +262,35 @@ impl BrowserAvailability {
             }
         }
         // The last candidate is the one that demands least of the machine.
-        let reason = reasons.pop().unwrap_or_default();
-        Err(Missing::DoesNotWork(if self.settings.has_sandbox {
+        Err(self.does_not_work(&reasons.pop().unwrap_or_default()))
+    }
+
+    fn does_not_work(&self, reason: &str) -> Missing {
+        Missing::DoesNotWork(if self.settings.has_sandbox {
             format!(
                 "Chromium does not work with its sandbox here: {reason}. Allow user namespaces or install chromium-sandbox \
                  (or set {NO_BROWSER_SANDBOX}=true, which gives every page a way to take over its browser)"
             )
         } else {
             format!("Chromium does not work here: {reason}")
-        }))
+        })
     }
 
     fn set(&self, found: Found) {
         self.found.send_if_modified(|last| {
             match (&*last, &found) {
                 (Err(last), Err(now)) if last == now => return false,
-                (_, Ok(found)) => tracing::info!(
-                    browser = %found.programs.browser.display(), bubblewrap = found.confinement.bubblewrap.is_some(),
-                    sandbox = found.confinement.has_chromium_sandbox, "the browser was found and tried"
-                ),
+                (_, Ok(found)) => {
+                    let options = found.browser_options();
+                    let bubblewrap = match &found.place {
+                        Place::Here { confinement, .. } => confinement.bubblewrap.is_some(),
+                        Place::Elsewhere { .. } => false,
+                    };
+                    tracing::info!(
+                        browser = %options.browser.display(), bubblewrap, sandbox = options.has_sandbox,
+                        "the browser was found and tried"
+                    );
+                }
                 (_, Err(Missing::Program(reason) | Missing::DoesNotWork(reason))) => {
                     tracing::warn!(reason, "there is no browser; steps of the browser stage are not claimed")
                 }
@@ -237,6 +303,19 @@ impl BrowserAvailability {
     /// The installation, unless it is missing.
     pub(crate) fn installation(&self) -> Option<Arc<BrowserInstallation>> {
         self.found.borrow().as_ref().ok().map(Arc::clone)
+    }
+
+    /// The installation, unless it is missing by now: a remote driver is asked, so that no step is begun while its container
+    /// is restarted.
+    pub(crate) async fn usable(&self) -> Option<Arc<BrowserInstallation>> {
+        let found = self.installation()?;
+        if let Place::Elsewhere { driver, .. } = &found.place
+            && let Err(reason) = driver.check().await
+        {
+            self.set(Err(Missing::Program(reason)));
+            return None;
+        }
+        Some(found)
     }
 
     /// Why there is no browser; `None` when there is one.
@@ -267,28 +346,39 @@ async fn try_browser(
     installation: &BrowserInstallation,
     shutdown: &CancellationToken,
 ) -> Result<u32, String> {
-    let mut driver = Driver::spawn(&installation.driver_spec()).await.map_err(|error| error.to_string())?;
+    let mut driver = installation.driver().await.map_err(|error| error.to_string())?;
+    let mut browser = None;
     let tried = tokio::select! {
         biased;
         () = shutdown.cancelled() => Err("the worker ends".to_owned()),
-        tried = try_driver(&mut driver, installation) => tried,
+        tried = try_driver(&mut driver, &mut browser, installation) => tried,
     };
-    driver.stop().await;
+    driver.stop(browser).await;
     tried
 }
 
-async fn try_driver(driver: &mut Driver, installation: &BrowserInstallation) -> Result<u32, String> {
+async fn try_driver(
+    driver: &mut Driver,
+    slot: &mut Option<WebDriver>,
+    installation: &BrowserInstallation,
+) -> Result<u32, String> {
     let failed = |error: BrowserError| error.to_string();
     let endpoint = driver.ready().await.map_err(failed)?;
     let options = BrowserOptions { user_agent: None, ..installation.browser_options() };
     // There is no proxy here: the page needs none.
     let browser = WebDriver::start(endpoint, &options, proxy_address()).await.map_err(failed)?;
+    let browser = slot.insert(browser);
     let page = Url::parse(PAGE).map_err(|error| error.to_string())?;
     browser.go(&page).await.map_err(failed)?;
     let user_agent = browser.run("return navigator.userAgent", Vec::<Value>::new()).await.map_err(failed)?;
-    if installation.confinement.has_chromium_sandbox {
-        let supervisor = driver.supervisor_pid().ok_or("it has ended")?;
-        check_renderers(supervisor, &installation.programs.browser).await?;
+    // Chromium itself ends where it has to have a sandbox and none works. Processes of other containers are not seen from here.
+    if let Place::Here { programs, confinement, .. } = &installation.place
+        && confinement.has_chromium_sandbox
+    {
+        let Some(RunningBrowser::Here { supervisor }) = driver.running_browser() else {
+            return Err("it has ended".into());
+        };
+        check_renderers(supervisor, &programs.browser).await?;
     }
     major_version(user_agent.as_str().unwrap_or_default())
         .ok_or_else(|| "it does not report its version".to_owned())
@@ -339,6 +429,7 @@ mod tests {
         let settings = BrowserSettings {
             browser: Some(browser.clone()),
             driver: Some(driver.clone()),
+            remote: None,
             has_sandbox: true,
         };
         assert!(settings.find().unwrap_err().contains("chromedriver is missing at"));

@@ -1,7 +1,8 @@
 //! The browser stage: logs in to wp-admin with a real browser.
 //!
-//! [`Browser`] is what a browser can do; [`driver`] runs its processes, confined as [`confinement`] says; [`webdriver`] speaks WebDriver; [`wordpress`]
-//! knows WordPress and nothing of browsers; [`stage`] executes a step.
+//! [`Browser`] is what a browser can do; [`own_driver`] runs its processes, confined as [`confinement`] says, or they run
+//! beside the worker ([`remote_driver`]); [`webdriver`] speaks WebDriver; [`wordpress`] knows WordPress and nothing of
+//! browsers; [`stage`] executes a step.
 
 mod app_password;
 mod artifact_recorder;
@@ -14,11 +15,13 @@ mod install_record;
 mod installation;
 mod limited_connector;
 mod other_origins;
+mod own_driver;
 mod page_comparison;
 mod page_origins;
 mod page_questions;
 mod php_error;
 mod relay;
+mod remote_driver;
 mod sandbox_check;
 mod session;
 mod setup;
@@ -41,6 +44,7 @@ use crate::net::SESSION_COOKIE;
 pub(crate) use install_record::InstallRecord;
 pub(crate) use installation::{BrowserAvailability, BrowserSettings};
 pub(crate) use relay::run_if_relay;
+pub(crate) use remote_driver::RemoteDriver;
 pub(crate) use stage::{BrowserStage, Deadlines};
 pub(crate) use step_reporter::StepReporter;
 pub(crate) use wordpress::{add_cookies, log_out};

@@ -50,18 +50,18 @@ impl BrowserSession {
     pub(super) async fn start_browser(&self, job: &Job) -> StepResult<&dyn Browser> {
         let mut slot = self.driver.lock().await;
         // Stored before it is awaited: `close` must find it if this step is stopped meanwhile.
-        let driver = slot.insert(Driver::spawn(&self.installation.driver_spec()).await?);
-        job.browser_pid.send_replace(driver.supervisor_pid());
+        let driver = slot.insert(self.installation.driver().await?);
+        job.browser.send_replace(driver.running_browser());
         let endpoint = driver.ready().await?;
         let proxy = driver.connect_proxy(&self.proxy)?;
         let browser = WebDriver::start(endpoint, &self.installation.browser_options(), proxy).await?;
         Ok(self.browser.get_or_init(|| browser))
     }
 
-    /// Ends the browser; returns when none of its processes is left.
+    /// Ends the browser; returns when none of its processes is left on this machine.
     pub(super) async fn close(self) {
         if let Some(driver) = self.driver.into_inner() {
-            driver.stop().await;
+            driver.stop(self.browser.into_inner()).await;
         }
     }
 }

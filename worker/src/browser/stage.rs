@@ -99,14 +99,14 @@ pub(crate) struct BrowserStage {
 }
 
 impl BrowserStage {
-    /// Executes one step. Afterwards no process and no folder of it is left.
+    /// Executes one step. Afterwards no process and no folder of it is left on this machine.
     pub(crate) async fn run(&self, job: &Job) -> StepEnd {
         let Some(step) = BrowserStep::of(job) else {
             let detail = format!("The browser stage cannot execute the step `{}`.", job.step);
             return StepEnd::Failed(Problem::new(Code::WorkerFault, detail));
         };
         // It vanished after the claim: the step is released.
-        let Some(installation) = self.availability.installation() else { return StepEnd::Stopped };
+        let Some(installation) = self.availability.usable().await else { return StepEnd::Stopped };
         let prefix = step.artifact_prefix();
         let recorder = ArtifactRecorder::new(&self.artifacts, job.task, &job.owner, prefix, &job.secrets);
         let login = step.step_login(job);
@@ -134,7 +134,7 @@ impl BrowserStage {
             log_out(&session, login.session).await;
         }
         session.close().await;
-        job.browser_pid.send_replace(None);
+        job.browser.send_replace(None);
         end
     }
 

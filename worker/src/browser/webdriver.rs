@@ -22,6 +22,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(29);
 const MIN_SCRIPT_LIMIT: Duration = Duration::from_millis(50);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
+/// A browser that loads a page ends within moments; one that hangs is killed by its driver.
+const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs before a page's own scripts. A dialog would stop the page, and every command until somebody has answered it.
 const NO_DIALOGS: &str = "
@@ -65,6 +67,15 @@ impl WebDriver {
         browser.cdp("Page.setDownloadBehavior", json!({ "behavior": "deny" })).await?;
         browser.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": NO_DIALOGS })).await?;
         Ok(browser)
+    }
+
+    /// Ends the browser; returns when the driver says that it has ended.
+    pub(crate) async fn end(self) {
+        match tokio::time::timeout(END_LIMIT, self.client.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::warn!("a browser may run on: its driver does not respond"),
+            Err(_) => tracing::warn!("a browser does not end in time"),
+        }
     }
 
     /// Has the driver end scripts after this time.

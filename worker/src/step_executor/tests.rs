@@ -20,7 +20,7 @@ impl Fixture {
         let redis = Redis::start().await;
         let queue = Queue::new(&redis.url(), QueueOptions::default()).unwrap();
         let artifacts = Artifacts::new(&redis.url(), 1 << 20).unwrap();
-        let settings = BrowserSettings { browser: None, driver: None, has_sandbox: true };
+        let settings = BrowserSettings { browser: None, driver: None, remote: None, has_sandbox: true };
         let availability = BrowserAvailability::new(settings, std::env::temp_dir());
         let second = Duration::from_secs(1);
         let browser = BrowserStage {
