@@ -52,6 +52,15 @@ impl Definition {
             Self::Unreadable(unreadable) => &unreadable.object,
         }
     }
+
+    /// What its name is unique among: tables, views and sequences share one namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self.object() {
+            "view" | "sequence" => "table",
+            other => other,
+        }
+    }
 }
 
 /// A table.

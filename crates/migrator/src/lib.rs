@@ -56,5 +56,5 @@ pub use rows::{
 };
 pub use signing::{Key, KeyError, Request};
 pub use snapshot::{KnownTable, MAX_SNAPSHOT_TABLES, Snapshot, SnapshotRows, SnapshotState};
-pub use stream::{IndexStream, RowStream, StagedIndex};
+pub use stream::{DefinitionStream, IndexStream, RowStream, StagedIndex};
 pub use uploads_folder::is_uploads_folder;

@@ -60,6 +60,42 @@ impl RowStream<'_> {
     }
 }
 
+/// The definitions of a site.
+#[derive(Debug)]
+pub struct DefinitionStream<'a> {
+    client: &'a Client,
+    /// Where to resume; `None` at the end.
+    next: Option<Option<Cursor>>,
+    paging: Paging,
+    /// The length of all responses so far.
+    bytes: usize,
+    /// The size of the next request.
+    pub batch: AdaptiveBatch,
+}
+
+impl DefinitionStream<'_> {
+    /// The next definitions; `None` at the end. Transient errors are retried.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn next(&mut self) -> Result<Option<Vec<Definition>>, ClientError> {
+        let Some(cursor) = &self.next else { return Ok(None) };
+        let client = self.client;
+        let page = with_retries(&mut self.batch, |budget| async move {
+            Ok((client.definitions(cursor.as_ref(), budget).await?, 0))
+        })
+        .await?;
+        self.paging.page(page.found.len() as u64, cursor.as_ref(), page.cursor.as_ref())?;
+        client.record_progress(page.found.len() as u64);
+        self.bytes = self.bytes.saturating_add(page.bytes);
+        if self.bytes > MAX_DEFINITIONS_BYTES {
+            return Err(ClientError::Endless("definitions"));
+        }
+        self.next = page.cursor.map(Some);
+        Ok(Some(page.found))
+    }
+}
+
 /// The index of a root.
 #[derive(Debug)]
 pub struct IndexStream<'a> {
@@ -189,36 +225,23 @@ impl Client {
         IndexStream { client: self, root, digests, position: IndexPosition::new(from), batch }
     }
 
-    /// All tables, views and triggers.
+    /// The definitions of all tables, views, triggers, sequences and stored programs, page by page.
+    #[must_use]
+    pub fn definition_stream(&self, batch: AdaptiveBatch) -> DefinitionStream<'_> {
+        let paging = Paging::new("definitions", MAX_DEFINITIONS);
+        DefinitionStream { client: self, next: Some(None), paging, bytes: 0, batch }
+    }
+
+    /// All of them at once.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn all_definitions(&self, batch: &mut AdaptiveBatch) -> Result<Vec<Definition>, ClientError> {
-        let (mut all, mut cursor, mut bytes) = (Vec::new(), None::<Cursor>, 0_usize);
-        let mut paging = Paging::new("definitions", MAX_DEFINITIONS);
-        loop {
-            let from = cursor.as_ref();
-            let page = with_retries(batch, |budget| async move {
-                let page = self.definitions(from, budget).await?;
-                Ok((page, 0))
-            })
-            .await?;
-            paging.page(page.found.len() as u64, from, page.cursor.as_ref())?;
-            self.record_progress(page.found.len() as u64);
-            bytes = bytes.saturating_add(page.bytes);
-            if bytes > MAX_DEFINITIONS_BYTES {
-                return Err(ClientError::Endless("definitions"));
-            }
-            all.extend(page.found);
-            if page.cursor.is_none() {
-                return if has_unique_names(&all) {
-                    Ok(all)
-                } else {
-                    Err(ClientError::Malformed("two tables of one name"))
-                };
-            }
-            cursor = page.cursor;
+    pub async fn all_definitions(&self, batch: AdaptiveBatch) -> Result<Vec<Definition>, ClientError> {
+        let (mut all, mut pages) = (Vec::new(), self.definition_stream(batch));
+        while let Some(page) = pages.next().await? {
+            all.extend(page);
         }
+        if has_unique_names(&all) { Ok(all) } else { Err(ClientError::Malformed("two objects of one name")) }
     }
 
     /// Counts all rows of a table, of which there should be at most `max_rows`.
@@ -269,8 +292,8 @@ impl Client {
     }
 }
 
-/// Whether no two tables, views or triggers have the same name. Triggers have a namespace of their own.
+/// Whether no two objects of one namespace have the same name.
 fn has_unique_names(all: &[Definition]) -> bool {
     let mut names = HashSet::new();
-    all.iter().all(|one| names.insert((matches!(one, Definition::Trigger(_)), one.name())))
+    all.iter().all(|one| names.insert((one.namespace(), one.name())))
 }

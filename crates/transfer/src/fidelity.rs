@@ -24,6 +24,8 @@ pub enum OmitReason {
     ViewOrTrigger,
     /// A table or sequence that the target could not create, or the source cannot read.
     TableOrSequence,
+    /// A table, sequence, view or trigger that the source listed only at the end of the transfer.
+    ListedLate,
     /// A file that the source does not export: caches, backups, logs, drop-ins, secrets of the server, unreadable files.
     NotExported,
     /// A file that was deleted, or changed several times, while it was read.
@@ -90,11 +92,21 @@ pub struct SnapshotFidelity {
     /// Why there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why the list of tables was not read again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_error: Option<String>,
 }
 
 impl SnapshotFidelity {
-    /// Warnings about tables that may not fit together.
+    /// Warnings about tables that may not fit together, or may be missing.
     pub(crate) fn warnings(&self) -> Vec<String> {
+        let list = self.list_error.as_ref().map(|error| {
+            format!("Whether the source has tables that it did not list at first is not known: {error}.")
+        });
+        self.consistency_warnings().into_iter().chain(list).collect()
+    }
+
+    fn consistency_warnings(&self) -> Vec<String> {
         if let Some(error) = &self.error {
             return vec![format!(
                 "The tables were not read at one moment, so that rows which the site wrote meanwhile may not fit together: \
@@ -202,6 +214,9 @@ pub struct Fidelity {
     pub omitted_views_and_triggers: Vec<String>,
     /// Tables and sequences that are not in the copy.
     pub omitted_tables: Vec<OmittedObject>,
+    /// How many tables, sequences, views and triggers are not in the copy, by reason.
+    #[serde(skip)]
+    pub omitted_objects: BTreeMap<OmitReason, u64>,
     /// Procedures, functions and events of the source's database, which are never copied: kind and name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub omitted_programs: Vec<String>,
@@ -284,6 +299,9 @@ impl Fidelity {
     /// Records what is not in the copy, with a warning for each.
     pub(crate) fn omit(&mut self, objects: Vec<OmittedObject>) {
         self.warnings.extend(objects.iter().map(OmittedObject::warning));
+        for object in &objects {
+            *self.omitted_objects.entry(object.omit_reason()).or_default() += 1;
+        }
         let (tables, others): (Vec<_>, Vec<_>) =
             objects.into_iter().partition(OmittedObject::is_table_or_sequence);
         self.omitted_tables.extend(tables);
@@ -319,12 +337,7 @@ impl Fidelity {
             let all: &mut u64 = omitted.entry(*reason).or_default();
             *all = all.saturating_add(*count);
         }
-        if !self.omitted_views_and_triggers.is_empty() {
-            omitted.insert(OmitReason::ViewOrTrigger, self.omitted_views_and_triggers.len() as u64);
-        }
-        if !self.omitted_tables.is_empty() {
-            omitted.insert(OmitReason::TableOrSequence, self.omitted_tables.len() as u64);
-        }
+        omitted.extend(&self.omitted_objects);
         Summary {
             tables: self.tables.len(),
             rows: self.tables.iter().fold(0, |rows, table| rows.saturating_add(table.target_rows)),

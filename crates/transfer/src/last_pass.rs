@@ -1,7 +1,13 @@
 //! The last pass over all tables: takes what was added or changed since they were read, in one snapshot of the source's
-//! database, so that the rows of different tables fit together. It is one request to the source, whatever the site does.
+//! database, so that the rows of different tables fit together. It is one request to the source, whatever the site does. Then it
+//! reads the list of tables again.
 
-use wpclone_migrator::{Budget, KnownTable, MAX_SNAPSHOT_TABLES, Snapshot, SnapshotRows, SnapshotState};
+use std::collections::HashSet;
+
+use wpclone_migrator::{
+    AdaptiveBatch, Budget, ClientError, Definition, KnownTable, MAX_SNAPSHOT_TABLES, Snapshot, SnapshotRows,
+    SnapshotState,
+};
 
 use crate::checkpoint::Checkpoint;
 use crate::chunk_writer::ChunkWriter;
@@ -23,27 +29,54 @@ pub(crate) type Transferred<'a> = (TableTransfer<'a>, TransferredTable);
 pub(crate) struct LastPass {
     /// The tables that the copy has.
     pub(crate) tables: Vec<TransferredTable>,
-    /// Those that it has not, because they had to be read again and could not be copied any more.
+    /// What it has not: tables that had to be read again and could not be copied any more, and what the source lists only now.
     pub(crate) omitted: Vec<OmittedObject>,
     pub(crate) fidelity: SnapshotFidelity,
 }
 
+impl LastPass {
+    /// Adds a table that the copy has.
+    fn add(&mut self, mut table: TransferredTable, state: SnapshotState) {
+        let name = &table.fidelity.name;
+        match state {
+            SnapshotState::Exact => {
+                (table.fidelity.in_snapshot, table.fidelity.consistent) = (true, true);
+            }
+            SnapshotState::Changed => self.fidelity.torn_tables.push(name.clone()),
+            SnapshotState::Unknown => self.fidelity.uncompared_tables.push(name.clone()),
+        }
+        self.tables.push(table);
+    }
+}
+
 impl Transfer<'_> {
+    /// Takes the last snapshot of the transferred tables, and reads the list of tables again.
+    pub(crate) async fn last_pass<'t>(
+        &'t self,
+        context: &'t TablesContext<'t>,
+        tables: Vec<Transferred<'t>>,
+    ) -> Result<LastPass, TransferError> {
+        let mut pass = LastPass::default();
+        self.take_snapshot(context, tables, &mut pass).await?;
+        self.list_again(context, &mut pass).await?;
+        Ok(pass)
+    }
+
     /// Takes the last snapshot, and adds its rows to the tables.
-    pub(crate) async fn take_snapshot<'t>(
+    async fn take_snapshot<'t>(
         &'t self,
         context: &'t TablesContext<'t>,
         mut tables: Vec<Transferred<'t>>,
-    ) -> Result<LastPass, TransferError> {
-        let LastPass { tables: mut taken, mut omitted, mut fidelity } = LastPass::default();
+        pass: &mut LastPass,
+    ) -> Result<(), TransferError> {
         // Small tables first: if there are more than one snapshot takes, these are compared.
         tables.sort_by_key(|(_, table)| table.fidelity.source_rows);
         let snapshot = match self.read_snapshot(&tables, context.from.limits.budget_ms).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
-                fidelity.error = Some(error.to_string());
-                taken.extend(tables.into_iter().map(|(_, table)| table));
-                return Ok(LastPass { tables: taken, omitted, fidelity });
+                pass.fidelity.error = Some(error.to_string());
+                pass.tables.extend(tables.into_iter().map(|(_, table)| table));
+                return Ok(());
             }
         };
         for (transfer, mut table) in tables {
@@ -62,8 +95,8 @@ impl Transfer<'_> {
             };
             if let Some(rows) = rows.filter(is_certain) {
                 match transfer.add_snapshot(&mut table, &snapshot, rows).await {
-                    Ok(()) if rows.whole => fidelity.replaced_tables += 1,
-                    Ok(()) => fidelity.appended_rows += rows.rows,
+                    Ok(()) if rows.whole => pass.fidelity.replaced_tables += 1,
+                    Ok(()) => pass.fidelity.appended_rows += rows.rows,
                     Err(ReadError::Failed(error)) if !error.is_about_table() => {
                         return Err(error.of_table(&name));
                     }
@@ -72,7 +105,7 @@ impl Transfer<'_> {
                         match self.table(context, transfer, None).await? {
                             TableOutcome::Transferred(again) => table = again.1,
                             TableOutcome::Omitted(object) => {
-                                omitted.push(object);
+                                pass.omitted.push(object);
                                 continue;
                             }
                         }
@@ -80,25 +113,57 @@ impl Transfer<'_> {
                     }
                 }
             }
-            match state {
-                SnapshotState::Exact => {
-                    (table.fidelity.in_snapshot, table.fidelity.consistent) = (true, true);
-                }
-                SnapshotState::Changed => fidelity.torn_tables.push(name),
-                SnapshotState::Unknown => fidelity.uncompared_tables.push(name),
-            }
-            taken.push(table);
+            pass.add(table, state);
         }
-        fidelity.torn_tables.sort();
-        fidelity.uncompared_tables.sort();
-        Ok(LastPass { tables: taken, omitted, fidelity })
+        pass.fidelity.torn_tables.sort();
+        pass.fidelity.uncompared_tables.sort();
+        Ok(())
+    }
+
+    /// Names what the source lists only now: a database does not list a table while it is altered.
+    async fn list_again(
+        &self,
+        context: &TablesContext<'_>,
+        pass: &mut LastPass,
+    ) -> Result<(), TransferError> {
+        let late = match self.objects_listed_late(context).await {
+            Ok(late) => late,
+            Err(error) => {
+                pass.fidelity.list_error = Some(error.to_string());
+                return Ok(());
+            }
+        };
+        let is_core =
+            |object: &&OmittedObject| object.kind == "table" && context.plan.has_core_name(&object.name);
+        if let Some(OmittedObject { name, reason, .. }) = late.iter().find(is_core) {
+            return Err(TransferError::TableChanged(format!("the table {name} was not copied: {reason}")));
+        }
+        pass.omitted.extend(late);
+        Ok(())
+    }
+
+    async fn objects_listed_late(
+        &self,
+        context: &TablesContext<'_>,
+    ) -> Result<Vec<OmittedObject>, ClientError> {
+        let known: HashSet<_> = context.all.iter().map(|one| (one.namespace(), one.name())).collect();
+        let mut late = Vec::new();
+        let mut pages = self.source.definition_stream(AdaptiveBatch::new(context.from.limits.budget_ms));
+        while let Some(page) = pages.next().await? {
+            // Stored programs are not copied in any case.
+            let is_late = |one: &&Definition| {
+                !matches!(one, Definition::Program(_)) && !known.contains(&(one.namespace(), one.name()))
+            };
+            late.extend(page.iter().filter(is_late).map(OmittedObject::listed_late));
+        }
+        Ok(late)
     }
 
     async fn read_snapshot(
         &self,
         tables: &[Transferred<'_>],
         budget_ms: u32,
-    ) -> Result<Snapshot, wpclone_migrator::ClientError> {
+    ) -> Result<Snapshot, ClientError> {
         let tables = tables.iter().take(MAX_SNAPSHOT_TABLES);
         let known = tables.map(|(transfer, TransferredTable { sent, .. })| KnownTable {
             table: &transfer.table.name,

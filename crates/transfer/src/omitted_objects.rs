@@ -4,9 +4,12 @@ use serde::Serialize;
 use wpclone_migrator::{ClientError, Definition, RejectedObject};
 
 use crate::error::TransferError;
-use crate::fidelity::TableFidelity;
+use crate::fidelity::{OmitReason, TableFidelity};
 use crate::plan::Plan;
 
+/// Why an object is not copied that the source lists only at the end. Databases do not list a table while it is altered.
+const LISTED_LATE: &str =
+    "the source did not list it before the end of the transfer; it was created or altered meanwhile";
 /// What is reported of foreign keys and defaults that the target rejects: so many, with names of so many characters.
 const MAX_REJECTED_PARTS: usize = 1000;
 const MAX_REJECTED_NAME: usize = 64;
@@ -20,11 +23,29 @@ pub struct OmittedObject {
     pub name: String,
     /// Which side does not accept it, and what its database says.
     pub reason: String,
+    /// Whether the source listed it only at the end of the transfer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub listed_late: bool,
 }
 
 impl OmittedObject {
     pub(crate) fn new(kind: &str, name: &str, reason: impl std::fmt::Display) -> Self {
-        Self { kind: kind.to_owned(), name: name.to_owned(), reason: reason.to_string() }
+        Self { kind: kind.to_owned(), name: name.to_owned(), reason: reason.to_string(), listed_late: false }
+    }
+
+    /// One that the source listed only at the end of the transfer.
+    pub(crate) fn listed_late(definition: &Definition) -> Self {
+        let object = Self::new(definition.object(), definition.name(), LISTED_LATE);
+        Self { listed_late: true, ..object }
+    }
+
+    /// Why it is not in the copy, in one word.
+    pub(crate) fn omit_reason(&self) -> OmitReason {
+        match self {
+            Self { listed_late: true, .. } => OmitReason::ListedLate,
+            _ if self.is_table_or_sequence() => OmitReason::TableOrSequence,
+            _ => OmitReason::ViewOrTrigger,
+        }
     }
 
     pub(crate) fn is_table_or_sequence(&self) -> bool {

@@ -159,13 +159,15 @@ impl Plan {
     /// Whether a copy cannot do without a table. Of those without the prefix these are the users', which wp-config.php
     /// renamed.
     pub(crate) fn is_core_table(&self, name: &str) -> bool {
-        if self.user_table(name).is_some() {
-            return true;
-        }
+        let has_prefix = name.starts_with(&self.from_prefix);
+        self.has_core_name(name) || !has_prefix && !self.unprefixed.contains(name)
+    }
+
+    /// Whether a table has the name of one of WordPress'.
+    pub(crate) fn has_core_name(&self, name: &str) -> bool {
         // A table with the usual name of another one is left over.
         let is_core = |base: &str| CORE_TABLES.contains(&base) && !USER_TABLES.contains(&base);
-        let base = name.strip_prefix(self.from_prefix.as_str());
-        base.map_or_else(|| !self.unprefixed.contains(name), is_core)
+        self.user_table(name).is_some() || name.strip_prefix(&self.from_prefix).is_some_and(is_core)
     }
 
     fn user_table(&self, name: &str) -> Option<&UserTable> {

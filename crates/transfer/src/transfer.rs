@@ -3,6 +3,7 @@
 mod tables;
 mod target_job;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -111,9 +112,8 @@ impl Transfer<'_> {
         if from.wordpress.version != to.wordpress.version || self.core_differs(&from, &to).await? {
             roots.insert(0, Root::Core);
         }
-        let mut batch_size = AdaptiveBatch::new(from.limits.budget_ms);
-        let tables =
-            async { self.source.all_definitions(&mut batch_size).await.map_err(TransferError::Source) };
+        let batch_size = AdaptiveBatch::new(from.limits.budget_ms);
+        let tables = async { self.source.all_definitions(batch_size).await.map_err(TransferError::Source) };
         let (all, files) = tokio::try_join!(tables, self.size_of_files(&roots, &from))?;
         check_core_tables(&plan, &all)?;
         let tables = size_of_tables(&all);
@@ -169,7 +169,7 @@ impl Transfer<'_> {
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
-        let last_pass = self.take_snapshot(&context, transferred).await?;
+        let last_pass = self.last_pass(&context, transferred).await?;
         let (transferred, snapshot) = (last_pass.tables, last_pass.fidelity);
         omitted.extend(last_pass.omitted);
         self.store_sandbox_plugin(import).await?;
@@ -252,6 +252,7 @@ impl Transfer<'_> {
             rewrite: rewritten,
             omitted_views_and_triggers: Vec::new(),
             omitted_tables: Vec::new(),
+            omitted_objects: BTreeMap::new(),
             omitted_programs: Vec::new(),
             unprefixed_tables: from.unprefixed_tables.clone(),
             deactivated_plugins: plan.deactivated_plugins,

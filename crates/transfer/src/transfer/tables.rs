@@ -19,6 +19,8 @@ use crate::unsupported::without_dangling_foreign_keys;
 const CONCURRENT_TABLES: usize = 2;
 /// With how many definitions a table is read that is altered meanwhile.
 const MAX_DEFINITIONS: u32 = 3;
+/// In how many lists of the source a table is missing that it has dropped. A database does not list one while it is altered.
+const MAX_LISTS: u32 = 3;
 /// Why a table is not copied that the source had at first.
 const DROPPED: &str = "the source has dropped it meanwhile";
 /// Why a table without the source's prefix is not copied.
@@ -37,7 +39,7 @@ pub(crate) struct TablesContext<'t> {
     /// The manifest of the source.
     pub(crate) from: &'t Manifest,
     /// The definitions of the source, at first.
-    all: &'t [Definition],
+    pub(crate) all: &'t [Definition],
     /// The names that the tables which the source can read have on the target.
     names: HashSet<String>,
     referred: ReferredColumns<'t>,
@@ -156,13 +158,20 @@ impl Transfer<'_> {
 
     /// The definition that the source has of a table by now; `None` if it has none.
     async fn definition_now(&self, name: &str, from: &Manifest) -> Result<Option<Definition>, TransferError> {
-        let mut batch_size = AdaptiveBatch::new(from.limits.budget_ms);
-        let all = self.source.all_definitions(&mut batch_size).await.map_err(TransferError::Source)?;
         let is_table = |definition: &Definition| {
             definition.name() == name
                 && matches!(definition, Definition::Table(_) | Definition::Unreadable(_))
         };
-        Ok(all.into_iter().find(is_table))
+        for _ in 0..MAX_LISTS {
+            let mut pages = self.source.definition_stream(AdaptiveBatch::new(from.limits.budget_ms));
+            while let Some(page) = pages.next().await.map_err(TransferError::Source)? {
+                let table = page.into_iter().find(is_table);
+                if table.is_some() {
+                    return Ok(table);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Creates views, triggers and sequences, and returns those that the target rejected.

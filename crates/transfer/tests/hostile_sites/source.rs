@@ -197,7 +197,7 @@ async fn a_table_with_pieces_without_their_value_or_beyond_it_is_left_out() {
 }
 
 /// A response with a row of other columns than the honest table's.
-fn other_columns() -> Reply {
+pub(crate) fn other_columns() -> Reply {
     let head = json!({ "table": "wp_t", "columns": ["id", "other"], "key": [0] });
     let rows = ROWS.iter().flat_map(|row| encoded(row)).collect();
     Reply::Frames(vec![(b'H', head.to_string().into()), (b'R', rows)], count_of(&ROWS))

@@ -28,7 +28,7 @@ async fn every_row_of_a_site_with_edge_cases_is_exported_exactly() -> Result {
     let manifest = client.manifest().await.expect("a manifest");
     let mut pace = AdaptiveBatch::new(manifest.limits.budget_ms);
     assert_eq!((manifest.limits.memory_bytes, manifest.limits.budget_ms), (Some(64 << 20), 5000));
-    let all = client.all_definitions(&mut pace).await.expect("definitions");
+    let all = client.all_definitions(pace.clone()).await.expect("definitions");
     let (mut rows, mut memory, mut seen) = (0, 0, BTreeSet::new());
     for table in tables(&all) {
         let mut read = read(&client, &table.name, pace.clone()).await;
@@ -66,7 +66,7 @@ async fn every_row_of_a_site_with_edge_cases_is_exported_exactly() -> Result {
 async fn the_smallest_responses_continue_within_a_row() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
-    let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
+    let all = client.all_definitions(AdaptiveBatch::new(5000)).await.expect("definitions");
     for table in tables(&all) {
         let short = table.name.trim_start_matches(PREFIX);
         if !["kinds", "textkey", "latin1_key", "enumkey", "uniquekey", "nullkey", "composite", "nokey_myisam"]
@@ -87,7 +87,7 @@ async fn the_smallest_responses_continue_within_a_row() -> Result {
 async fn table_definitions_equal_those_of_the_database() -> Result {
     let site = source(Version::Bookworm).await?;
     let client = crate::migrator::open(&site, false).await?;
-    let all = client.all_definitions(&mut AdaptiveBatch::new(5000)).await.expect("definitions");
+    let all = client.all_definitions(AdaptiveBatch::new(5000)).await.expect("definitions");
     let table = |name: &str| {
         *tables(&all).iter().find(|t| t.name == format!("{PREFIX}{name}")).unwrap_or_else(|| panic!("{name}"))
     };
