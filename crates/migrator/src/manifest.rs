@@ -102,7 +102,7 @@ pub struct WordPress {
     pub constants: BTreeMap<String, Value>,
     /// The names of others, with the reason why they are not among [`Self::constants`], such as `secret`.
     #[serde(default)]
-    pub constants_left: BTreeMap<String, String>,
+    pub omitted_constants: BTreeMap<String, String>,
     /// Active plugins.
     pub plugins: Vec<Plugin>,
     /// The parent theme, or the theme.
@@ -114,7 +114,7 @@ pub struct WordPress {
     pub missing_themes: Vec<String>,
     /// Themes in folders that are not exported: plugins register such with `register_theme_directory()`.
     #[serde(default)]
-    pub themes_left: Vec<String>,
+    pub omitted_themes: Vec<String>,
     /// File names of must-use plugins.
     #[serde(default)]
     pub must_use_plugins: Vec<String>,
@@ -265,13 +265,13 @@ impl Manifest {
 impl WordPress {
     fn is_bounded(&self) -> bool {
         let Self { version, requires_php, locale, charset, collation, connection, .. } = self;
-        let Self { template, stylesheet, environment, constants, constants_left, .. } = self;
+        let Self { template, stylesheet, environment, constants, omitted_constants, .. } = self;
         let texts = [version, requires_php, locale, charset, collation, connection];
         are_short(texts, MAX_NAME_BYTES)
             && are_short([template, stylesheet, environment], MAX_NAME_BYTES)
-            && constants.len().max(constants_left.len()) <= MAX_CONSTANTS
-            && are_short(constants.keys().chain(constants_left.keys()), MAX_NAME_BYTES)
-            && are_short(constants_left.values(), MAX_NAME_BYTES)
+            && constants.len().max(omitted_constants.len()) <= MAX_CONSTANTS
+            && are_short(constants.keys().chain(omitted_constants.keys()), MAX_NAME_BYTES)
+            && are_short(omitted_constants.values(), MAX_NAME_BYTES)
             && constants.values().all(is_constant)
             && are_short([&self.site_url, &self.home_url], MAX_ADDRESS_BYTES)
             && is_prefix(&self.prefix)
@@ -282,7 +282,7 @@ impl WordPress {
             })
             && is_short_list(&self.drop_ins, MAX_NAME_BYTES)
             && is_short_list(&self.missing_themes, MAX_NAME_BYTES)
-            && is_short_list(&self.themes_left, MAX_NAME_BYTES)
+            && is_short_list(&self.omitted_themes, MAX_NAME_BYTES)
             && is_short_list(&self.must_use_plugins, MAX_NAME_BYTES)
     }
 }

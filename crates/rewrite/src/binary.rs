@@ -7,7 +7,7 @@ use crate::{json, php};
 
 /// Whether a value of a binary column is text, or a structure whose lengths are known.
 pub(crate) fn is_rewritable(value: &[u8]) -> bool {
-    (!has_format_mark(value) && is_text(value) && !is_message(value)) || is_whole_structure(value)
+    (!has_format_mark(value) && is_text(value) && !is_protobuf(value)) || is_whole_structure(value)
 }
 
 /// Whether bytes begin like a file or a data format. No text begins like one of these.
@@ -64,7 +64,7 @@ fn is_whole_structure(value: &[u8]) -> bool {
 
 /// Whether a value is a message of Protocol Buffers from its first to its last byte, with a string in it. Tags and lengths
 /// may all be printable. <https://protobuf.dev/programming-guides/encoding/>
-fn is_message(value: &[u8]) -> bool {
+fn is_protobuf(value: &[u8]) -> bool {
     let (mut rest, mut has_string) = (value, false);
     while let Some(tag) = take_varint(&mut rest) {
         let length = match tag & 7 {

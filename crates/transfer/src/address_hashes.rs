@@ -12,21 +12,21 @@ const MAX_LENGTH_DIGITS: usize = 5;
 /// Longer values are no addresses.
 const MAX_ADDRESS_BYTES: usize = 8192;
 
-/// A column whose value followed another one's.
+/// A hash of an address that changed with it: the columns of both.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Followed {
-    pub(crate) hash: usize,
-    pub(crate) address: usize,
+pub(crate) struct UpdatedHash {
+    pub(crate) hash_column: usize,
+    pub(crate) address_column: usize,
 }
 
 /// Replaces each value of a row that did not change and is the MD5 of one that did, by the MD5 of the new one: in lower case,
-/// alone or after the length (`37:` and the digits). `fits` is asked about a column and its new value. Returns the columns
+/// alone or after the length (`37:` and the digits). `fits` is asked about a column and its new value. Returns the hashes
 /// that changed.
-pub(crate) fn follow(
+pub(crate) fn update_hashes(
     old: &[Option<&[u8]>],
     new: &mut [Option<Cow<'_, [u8]>>],
     fits: impl Fn(usize, &[u8]) -> bool,
-) -> Vec<Followed> {
+) -> Vec<UpdatedHash> {
     let hashes: Vec<_> = old.iter().enumerate().filter(|(_, value)| value.is_some_and(is_hash)).collect();
     let mut changed = Vec::new();
     if hashes.is_empty() {
@@ -37,29 +37,29 @@ pub(crate) fn follow(
         if before.len() > MAX_ADDRESS_BYTES || *before == after.as_slice() {
             continue;
         }
-        let (before, after) = (Forms::of(before), Forms::of(after));
+        let (before, after) = (HashForms::of(before), HashForms::of(after));
         for (hash, value) in hashes.iter().filter_map(|(at, value)| Some((*at, (**value)?))) {
-            let followed = match value {
+            let updated = match value {
                 _ if value == before.plain => &after.plain,
                 _ if value == before.with_length => &after.with_length,
                 _ => continue,
             };
-            if !changed.iter().any(|other: &Followed| other.hash == hash) && fits(hash, followed) {
-                new[hash] = Some(Cow::Owned(followed.clone()));
-                changed.push(Followed { hash, address: at });
+            if !changed.iter().any(|other: &UpdatedHash| other.hash_column == hash) && fits(hash, updated) {
+                new[hash] = Some(Cow::Owned(updated.clone()));
+                changed.push(UpdatedHash { hash_column: hash, address_column: at });
             }
         }
     }
     changed
 }
 
-/// What is kept of an address.
-struct Forms {
+/// The forms in which plugins keep the hash of an address.
+struct HashForms {
     plain: Vec<u8>,
     with_length: Vec<u8>,
 }
 
-impl Forms {
+impl HashForms {
     fn of(address: &[u8]) -> Self {
         let plain = hex::encode(Md5::digest(address));
         let with_length = format!("{}:{plain}", address.len()).into_bytes();
@@ -84,10 +84,10 @@ mod tests {
     const OLD: &[u8] = b"http://a.example/about/";
     const NEW: &[u8] = b"https://a-longer-name.example/about/";
 
-    fn followed(hash: &[u8]) -> Vec<u8> {
+    fn updated(hash: &[u8]) -> Vec<u8> {
         let old = [Some(OLD), None, Some(hash)];
         let mut new = [Some(Cow::Owned(NEW.to_vec())), None, Some(Cow::Borrowed(hash))];
-        follow(&old, &mut new, |_, _| true);
+        update_hashes(&old, &mut new, |_, _| true);
         new[2].as_deref().unwrap_or_default().to_vec()
     }
 
@@ -96,8 +96,8 @@ mod tests {
         // printf … | md5sum
         let (old, new) =
             (b"54a5ab1cce4a082fef0968552c62e273".as_slice(), b"bdcc3d46be4f7c35e72b12c98546f25a".as_slice());
-        assert_eq!(followed(old), new);
-        assert_eq!(followed(&[b"23:", old].concat()), [b"36:", new].concat());
+        assert_eq!(updated(old), new);
+        assert_eq!(updated(&[b"23:", old].concat()), [b"36:", new].concat());
     }
 
     #[test]
@@ -110,11 +110,11 @@ mod tests {
             b"54a5ab1cce4a082fef0968552c62e273 ",
             OLD,
         ] {
-            assert_eq!(followed(other), other, "{}", String::from_utf8_lossy(other));
+            assert_eq!(updated(other), other, "{}", String::from_utf8_lossy(other));
         }
         let hash = Some(b"54a5ab1cce4a082fef0968552c62e273".as_slice());
         let (old, mut new) = ([Some(OLD), hash], [Some(Cow::Owned(NEW.to_vec())), hash.map(Cow::Borrowed)]);
-        assert!(follow(&old, &mut new, |_, _| false).is_empty());
+        assert!(update_hashes(&old, &mut new, |_, _| false).is_empty());
         assert_eq!(new[1].as_deref(), hash);
     }
 }

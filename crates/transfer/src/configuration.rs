@@ -52,11 +52,11 @@ fn constants(source: &Manifest, target: &Manifest) -> Option<String> {
     let (from, to) = (&source.wordpress, &target.wordpress);
     let is_missing = |name: &&String| {
         !to.constants.contains_key(*name)
-            && !to.constants_left.contains_key(*name)
+            && !to.omitted_constants.contains_key(*name)
             && !MOVED.contains(&name.as_str())
     };
     let without_reason = from.constants.keys().filter(is_missing).cloned();
-    let with_reason = from.constants_left.iter().filter(|(name, _)| is_missing(name));
+    let with_reason = from.omitted_constants.iter().filter(|(name, _)| is_missing(name));
     let mut names: Vec<String> = with_reason.map(|(name, reason)| format!("{name} ({reason})")).collect();
     names.extend(without_reason);
     (!names.is_empty()).then(|| {
@@ -99,13 +99,13 @@ mod tests {
             site["wordpress"]["connection"] = json!("latin1");
             site["wordpress"]["collation"] = json!("latin1_german2_ci");
             site["wordpress"]["constants"] = json!({"EXAMPLE_A": 1, "EXAMPLE_B": true, "WP_HOME": "x"});
-            site["wordpress"]["constants_left"] = json!({"EXAMPLE_KEY": "secret", "DB_NAME": "secret"});
+            site["wordpress"]["omitted_constants"] = json!({"EXAMPLE_KEY": "secret", "DB_NAME": "secret"});
         });
         let same = warnings(&source, &source);
         assert_eq!(same, [""; 0]);
         let target = manifest(|site| {
             site["wordpress"]["constants"] = json!({"EXAMPLE_B": false});
-            site["wordpress"]["constants_left"] = json!({"DB_NAME": "secret"});
+            site["wordpress"]["omitted_constants"] = json!({"DB_NAME": "secret"});
         });
         assert_eq!(
             warnings(&source, &target),

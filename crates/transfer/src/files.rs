@@ -32,12 +32,12 @@ pub(crate) struct FilesTransfer<'a> {
 
 /// The files of a root that were sent.
 #[derive(Default)]
-pub(crate) struct Sent {
+pub(crate) struct SentFiles {
     pub(crate) fidelity: FilesFidelity,
     sum: FilesDigest,
 }
 
-impl Sent {
+impl SentFiles {
     pub(crate) fn count(
         &mut self,
         root: Root,
@@ -61,9 +61,9 @@ impl Sent {
 impl FilesTransfer<'_> {
     /// Transfers the files of these roots.
     pub(crate) async fn run(&self, roots: &[Root]) -> Result<FilesFidelity, TransferError> {
-        let mut all = Sent::default();
+        let mut all = SentFiles::default();
         for root in roots {
-            let Sent { fidelity, sum } = self.root(*root).await?;
+            let SentFiles { fidelity, sum } = self.root(*root).await?;
             all.sum.combine(sum);
             all.fidelity.files += fidelity.files;
             all.fidelity.bytes = all.fidelity.bytes.saturating_add(fidelity.bytes);
@@ -88,7 +88,7 @@ impl FilesTransfer<'_> {
     }
 
     /// Transfers a root and verifies that the target has what was sent.
-    async fn root(&self, root: Root) -> Result<Sent, TransferError> {
+    async fn root(&self, root: Root) -> Result<SentFiles, TransferError> {
         let sent = RootTransfer::new(self, root).run().await?;
         let (files, sum) = self.count_target(root).await?;
         if (files, sum) != (sent.fidelity.files, sent.sum) {

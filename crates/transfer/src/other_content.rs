@@ -31,7 +31,7 @@ pub(crate) fn warnings(source: &Manifest, copies_unprefixed: bool) -> Vec<String
             all_listed(&names, MAX_NAMED)
         ));
     }
-    let themes = &source.wordpress.themes_left;
+    let themes = &source.wordpress.omitted_themes;
     if !themes.is_empty() {
         warnings.push(format!(
             "Themes in folders that plugins have registered outside of WordPress' content are not in the copy: {}.",

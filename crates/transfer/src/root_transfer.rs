@@ -12,7 +12,7 @@ use wpclone_migrator::{
 use crate::error::TransferError;
 use crate::fetch_queue::{FetchQueue, MAX_FETCH_FILES, QueuedFile};
 use crate::fidelity::{OmitReason, OmittedFile};
-use crate::files::{FilesTransfer, MAX_NAMED_FILES, Sent, reported_path};
+use crate::files::{FilesTransfer, MAX_NAMED_FILES, SentFiles, reported_path};
 use crate::generated_files::{self, FileRule};
 use crate::staged_files::{StagedFiles, same_digest};
 
@@ -49,7 +49,7 @@ pub(crate) struct RootTransfer<'a> {
     batch: Batch,
     /// Files that the target rejected.
     refused: HashSet<Vec<u8>>,
-    sent: Sent,
+    sent: SentFiles,
     /// Sizes of responses and requests.
     source_batch_size: AdaptiveBatch,
     target_batch_size: AdaptiveBatch,
@@ -63,14 +63,14 @@ impl<'a> RootTransfer<'a> {
             queue: FetchQueue::default(),
             batch: Batch::new(files.import),
             refused: HashSet::new(),
-            sent: Sent::default(),
+            sent: SentFiles::default(),
             source_batch_size: AdaptiveBatch::new(files.budget_ms).capped_at(MAX_FETCH_BYTES),
             target_batch_size: files.import.adaptive_batch(),
         }
     }
 
     /// Transfers the files, and returns what was sent.
-    pub(crate) async fn run(mut self) -> Result<Sent, TransferError> {
+    pub(crate) async fn run(mut self) -> Result<SentFiles, TransferError> {
         let (source, import) = (self.files.source, self.files.import);
         // Files that an earlier attempt sent are skipped if both sides have the same content.
         let resumed = import.info().resumed;

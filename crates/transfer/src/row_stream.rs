@@ -10,7 +10,7 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::{Report, UnreplacedReason};
 
-use crate::address_hashes;
+use crate::address_hashes::update_hashes;
 use crate::fidelity::OmitReason;
 use crate::held_rows::{ConstrainedChanges, HeldRows, write_values};
 use crate::row_transformer::{RowAction, RowTransformer};
@@ -304,7 +304,7 @@ impl<'m> RowStream<'m> {
         for (at, value) in old.iter().enumerate() {
             new.push(value.map(|value| self.value(at, value, &mut changes)));
         }
-        let hashes = self.follow_addresses(&old, &mut new, &mut changes);
+        let hashes = self.update_address_hashes(&old, &mut new, &mut changes);
         if changes.values > 0 {
             let mut kept = new.clone();
             for (at, kept) in kept.iter_mut().enumerate() {
@@ -328,17 +328,17 @@ impl<'m> RowStream<'m> {
     }
 
     /// Gives hashes of addresses their new values. Returns the columns of those whose address is in a constraint.
-    fn follow_addresses<'v>(
+    fn update_address_hashes<'v>(
         &mut self,
         old: &[Option<&'v [u8]>],
         new: &mut [Option<Cow<'v, [u8]>>],
         changes: &mut ConstrainedChanges,
     ) -> Vec<usize> {
-        let followed = address_hashes::follow(old, new, |at, value| self.transformer.accepts_hash(at, value));
-        self.counts.report.changed_values += followed.len() as u64;
+        let updated = update_hashes(old, new, |at, value| self.transformer.accepts_hash(at, value));
+        self.counts.report.changed_values += updated.len() as u64;
         let constrained =
-            followed.iter().filter(|followed| self.transformer.is_constrained(followed.address));
-        let constrained: Vec<_> = constrained.map(|followed| followed.hash).collect();
+            updated.iter().filter(|updated| self.transformer.is_constrained(updated.address_column));
+        let constrained: Vec<_> = constrained.map(|updated| updated.hash_column).collect();
         changes.values = changes.values.saturating_add(u32::try_from(constrained.len()).unwrap_or(u32::MAX));
         constrained
     }

@@ -312,8 +312,8 @@ test(
 	static function () use ( $site, $content, $shared, $tree ) {
 		$themes = static function () use ( $site ) {
 			$wordpress = $site->request_ok( 'manifest' )['wordpress'];
-			sort( $wordpress['themes_left'] );
-			return array( $wordpress['themes_left'], $wordpress['missing_themes'] );
+			sort( $wordpress['omitted_themes'] );
+			return array( $wordpress['omitted_themes'], $wordpress['missing_themes'] );
 		};
 		same( array( array(), array() ), $themes(), 'before' );
 		foreach ( array( "$shared/themes/far", "$content/more-themes/near", "$tree/beside/next" ) as $folder ) {
@@ -349,7 +349,7 @@ test(
 	'themes are exported where their folder is a link, unless it is one that is not followed',
 	static function () use ( $site, $content, $shared ) {
 		$left = static function () use ( $site ) {
-			return $site->request_ok( 'manifest' )['wordpress']['themes_left'];
+			return $site->request_ok( 'manifest' )['wordpress']['omitted_themes'];
 		};
 		$links = array(
 			'themes'        => "$shared/all-themes",
@@ -391,16 +391,16 @@ test(
 		foreach ( CONSTANTS as $name => list( , $value, $reason ) ) {
 			if ( null === $reason ) {
 				same( $value, $wordpress['constants'][ $name ] ?? null, $name );
-				check( ! isset( $wordpress['constants_left'][ $name ] ), $name );
+				check( ! isset( $wordpress['omitted_constants'][ $name ] ), $name );
 			} else {
-				same( $reason, $wordpress['constants_left'][ $name ] ?? null, $name );
+				same( $reason, $wordpress['omitted_constants'][ $name ] ?? null, $name );
 				check( ! isset( $wordpress['constants'][ $name ] ), $name );
 			}
 		}
 		same( array( 'here', 'const' ), array( $wordpress['constants']['EXAMPLE_FROM_BOOTSTRAP'], $wordpress['constants']['EXAMPLE_CONST'] ), 'of other files' );
-		$all = $wordpress['constants'] + $wordpress['constants_left'];
+		$all = $wordpress['constants'] + $wordpress['omitted_constants'];
 		same( array(), array_intersect( array( 'ABSPATH', 'WPINC', 'WP_CONTENT_DIR', 'COOKIEHASH', 'OBJECT' ), array_keys( $all ) ), 'WordPress\' own' );
-		same( 'secret', $wordpress['constants_left']['DB_PASSWORD'], 'the login of the database' );
+		same( 'secret', $wordpress['omitted_constants']['DB_PASSWORD'], 'the login of the database' );
 		same( array( 'utf8mb4', 'utf8mb4' ), array( $wordpress['charset'], $wordpress['connection'] ), 'character set' );
 	}
 );

@@ -111,7 +111,7 @@ final class Manifest {
 
 	private static function wordpress(): array {
 		global $wp_version, $required_php_version, $wpdb;
-		list( $constants, $constants_left ) = Config_Constants::found();
+		list( $constants, $omitted_constants ) = Config_Constants::found();
 
 		$plugins = array();
 		foreach ( (array) get_option( 'active_plugins' ) as $file ) {
@@ -123,32 +123,32 @@ final class Manifest {
 			}
 		}
 		return array(
-			'version'          => (string) $wp_version,
-			'requires_php'     => (string) $required_php_version,
-			'locale'           => (string) get_locale(),
-			'multisite'        => is_multisite(),
-			'site_url'         => (string) get_option( 'siteurl' ),
-			'home_url'         => (string) get_option( 'home' ),
-			'prefix'           => (string) $wpdb->base_prefix,
+			'version'           => (string) $wp_version,
+			'requires_php'      => (string) $required_php_version,
+			'locale'            => (string) get_locale(),
+			'multisite'         => is_multisite(),
+			'site_url'          => (string) get_option( 'siteurl' ),
+			'home_url'          => (string) get_option( 'home' ),
+			'prefix'            => (string) $wpdb->base_prefix,
 			// Constants of wp-config.php may rename them.
-			'user_tables'      => array(
+			'user_tables'       => array(
 				'users'    => (string) $wpdb->users,
 				'usermeta' => (string) $wpdb->usermeta,
 			),
-			'charset'          => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
-			'collation'        => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
+			'charset'           => defined( 'DB_CHARSET' ) ? (string) DB_CHARSET : '',
+			'collation'         => defined( 'DB_COLLATE' ) ? (string) DB_COLLATE : '',
 			// WordPress' own connection: what bytes of the database mean.
-			'connection'       => (string) $wpdb->get_var( 'SELECT @@character_set_client' ),
-			'constants'        => (object) $constants,
-			'constants_left'   => (object) $constants_left,
-			'plugins'          => $plugins,
-			'must_use_plugins' => array_map( 'wp_basename', wp_get_mu_plugins() ),
-			'template'         => (string) get_option( 'template' ),
-			'stylesheet'       => (string) get_option( 'stylesheet' ),
-			'missing_themes'   => array_values( array_filter( array_unique( array( (string) get_option( 'template' ), (string) get_option( 'stylesheet' ) ) ), array( Theme_Folders::class, 'lack' ) ) ),
-			'themes_left'      => Theme_Folders::not_exported(),
-			'drop_ins'         => array_values( array_filter( self::DROP_INS, array( self::class, 'has_drop_in' ) ) ),
-			'environment'      => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
+			'connection'        => (string) $wpdb->get_var( 'SELECT @@character_set_client' ),
+			'constants'         => (object) $constants,
+			'omitted_constants' => (object) $omitted_constants,
+			'plugins'           => $plugins,
+			'must_use_plugins'  => array_map( 'wp_basename', wp_get_mu_plugins() ),
+			'template'          => (string) get_option( 'template' ),
+			'stylesheet'        => (string) get_option( 'stylesheet' ),
+			'missing_themes'    => array_values( array_filter( array_unique( array( (string) get_option( 'template' ), (string) get_option( 'stylesheet' ) ) ), array( Theme_Folders::class, 'lack' ) ) ),
+			'omitted_themes'    => Theme_Folders::not_exported(),
+			'drop_ins'          => array_values( array_filter( self::DROP_INS, array( self::class, 'has_drop_in' ) ) ),
+			'environment'       => function_exists( 'wp_get_environment_type' ) ? wp_get_environment_type() : 'production',
 		);
 	}
 
