@@ -133,7 +133,7 @@ impl Cluster {
             source: &source,
             username: &spec.username,
             database: &keys.database,
-            database_host: &format!("{}:{}", database.host, database.port),
+            database_host: &database.host_and_port(),
             database_password: &keys.database_password,
             login_key: &keys.login_key,
             tree: Path::new(TREE),

@@ -1,5 +1,6 @@
 //! What a provisioner is made from.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +70,7 @@ pub struct IngressOptions {
 pub struct DatabaseOptions {
     /// MariaDB's client.
     pub client: PathBuf,
-    /// The server's host, as clones and provisioner reach it.
+    /// The server's host, as clones and provisioner reach it: a name, or an IP address without brackets.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -80,6 +81,16 @@ pub struct DatabaseOptions {
     /// The certificates (PEM) of which one has to have signed the server's; without them the provisioner's connections are
     /// not encrypted.
     pub ca_file: Option<PathBuf>,
+}
+
+impl DatabaseOptions {
+    /// Host and port, as WordPress' `DB_HOST` has them.
+    pub(crate) fn host_and_port(&self) -> String {
+        match self.host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]:{}", self.port),
+            Err(_) => format!("{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// How long is waited for the cluster, by what it does. A state that lasts longer is a failure.
@@ -111,6 +122,30 @@ impl Default for WaitLimits {
             failure: Duration::from_secs(20),
             total: Duration::from_secs(1800),
             delete: Duration::from_secs(120),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_has_brackets_before_its_port() {
+        for (host, expected) in [
+            ("2001:db8::1", "[2001:db8::1]:3307"),
+            ("192.0.2.1", "192.0.2.1:3307"),
+            ("db.example", "db.example:3307"),
+        ] {
+            let options = DatabaseOptions {
+                client: "mariadb".into(),
+                host: host.to_owned(),
+                port: 3307,
+                user: "root".to_owned(),
+                password: "secret".to_owned().into(),
+                ca_file: None,
+            };
+            assert_eq!(options.host_and_port(), expected);
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct EgressRules {
 /// The addresses of our own clones.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnClones {
-    /// The host of their base address; clones may have subdomains of it.
+    /// The host of their base address, an IPv6 address without brackets; clones may have subdomains of it.
     pub(crate) host: String,
     pub(crate) port: u16,
     /// Where they are served, when that is this machine: their names need not resolve on it.
@@ -80,7 +80,7 @@ impl From<AllowedNetworks> for EgressPolicy {
 
 impl OwnClones {
     fn is_at(&self, (host, port): &Endpoint) -> bool {
-        let below = host.strip_suffix(self.host.trim_matches(['[', ']']));
+        let below = host.strip_suffix(self.host.as_str());
         self.port == *port && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
     }
 }

@@ -137,7 +137,8 @@ fn parse_database_url(raw: &str) -> Option<(String, u16, String, SecretString)> 
     let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(String::from);
     let user = decode(url.username()).filter(|user| !user.is_empty())?;
     let password = decode(url.password()?)?;
-    let host = url.host_str().filter(|host| !host.is_empty())?;
+    // Clients take an IPv6 address without the brackets of a URL.
+    let host = url.host_str().filter(|host| !host.is_empty())?.trim_matches(['[', ']']);
     let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     plain.then(|| (host.to_owned(), url.port().unwrap_or(DATABASE_PORT), user, password.into()))
 }
@@ -210,6 +211,14 @@ mod tests {
         let faults = check(&[]).unwrap_err();
         for setting in ["WPCLONE_CLONE_IMAGES", "WPCLONE_DATABASE_URL"] {
             assert!(faults.contains(&format!("{setting} is required")), "{faults}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_of_the_database_has_no_brackets() {
+        for (url, host) in [("mysql://root:p@[2001:db8::1]:3307/", "2001:db8::1"), (DATABASE, "db.example")] {
+            let (settings, _) = check(&["--clone-images", IMAGES, "--database-url", url]).unwrap();
+            assert_eq!(settings.database.host, host);
         }
     }
 

@@ -11,7 +11,7 @@ use wpclone_provision_local::DiskLimits;
 use wpclone_service::settings::{CLONES_ON_API_ORIGIN, Check, ConnectionArgs, Redaction};
 
 use super::kro_settings::{KroArgs, KroSettings};
-use crate::net::OwnClones;
+use crate::net::{OwnClones, normalize_host};
 
 /// The provisioners that there are: the values of `WPCLONE_PROVISIONER`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl ProvisioningSettings {
     /// The addresses of our own clones, which the egress proxy always allows.
     pub(crate) fn own(&self) -> Option<OwnClones> {
         let base = Url::parse(&self.addresses.to_string()).ok()?;
-        let (host, port) = (base.host_str()?.to_owned(), base.port_or_known_default()?);
+        let (host, port) = (normalize_host(base.host_str()?), base.port_or_known_default()?);
         Some(OwnClones { listener: self.addresses.resolve(&host), host, port })
     }
 
@@ -273,6 +273,17 @@ mod tests {
             faults(&["--clones-url", "https://c.example", "--clones-listen", "0.0.0.0:80"]),
             "https://c.example"
         );
+    }
+
+    #[test]
+    fn an_ipv6_address_of_clones_has_no_brackets() {
+        for (url, host) in [("http://[2001:db8::1]:81", "2001:db8::1"), ("http://192.0.2.1:81", "192.0.2.1")]
+        {
+            let mut check = Check::default();
+            let cli = Cli::try_parse_from(["worker", "--clones-url", url]).unwrap();
+            let own = cli.args.check(&mut check).unwrap().own().unwrap();
+            assert_eq!((own.host.as_str(), own.port), (host, 81));
+        }
     }
 
     #[test]
