@@ -5,12 +5,40 @@ use std::io::Write as _;
 use flate2::write::MultiGzDecoder;
 use wpclone_rewrite::{Report, Rewriter, UnreplacedReason};
 
-/// An address that is longer than this may be missed where two parts of a file meet.
+/// Text is searched when so much of it has come: a file may come in very small parts.
+const SEARCH_BYTES: usize = 64 << 10;
+/// An address that is longer than this may be missed where two such texts meet.
 const OVERLAP_BYTES: usize = 2048;
 /// What gzip begins with (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// So much of a compressed file is searched. A small file may be very large when it is not compressed.
 const MAX_INFLATED_BYTES: usize = 64 << 20;
+/// So much of all compressed files of a root is searched. A site may have very many such files, and searching so much takes
+/// some seconds of a processor.
+const MAX_INFLATED_BYTES_OF_ROOT: usize = 1 << 30;
+
+/// How many bytes compressed files may still become when they are searched.
+#[derive(Debug)]
+pub(crate) struct InflateBudget {
+    bytes_left: usize,
+}
+
+impl Default for InflateBudget {
+    fn default() -> Self {
+        Self { bytes_left: MAX_INFLATED_BYTES_OF_ROOT }
+    }
+}
+
+/// What a search of a file has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SearchResult {
+    /// It holds the address.
+    Found,
+    /// It does not hold the address.
+    NotFound,
+    /// It was not searched to its end, and does not hold the address before.
+    Incomplete,
+}
 
 /// Searches a file, part by part, for the site's address.
 #[derive(Debug, Default)]
@@ -19,32 +47,39 @@ pub(crate) struct AddressSearch {
     has_begun: bool,
     gzip: Option<MultiGzDecoder<Vec<u8>>>,
     inflated: usize,
-    /// The end of the parts so far.
-    overlap: Vec<u8>,
+    /// Text that was not searched yet, and the end of the text before it.
+    pending: Vec<u8>,
     is_found: bool,
+    /// Whether a bound was reached.
+    is_incomplete: bool,
 }
 
 impl AddressSearch {
     /// Searches the next part.
-    pub(crate) fn push(&mut self, rewriter: &Rewriter, part: &[u8]) {
+    pub(crate) fn push(&mut self, rewriter: &Rewriter, part: &[u8], budget: &mut InflateBudget) {
         if !self.has_begun && part.starts_with(&GZIP) {
             self.gzip = Some(MultiGzDecoder::new(Vec::new()));
         }
         self.has_begun |= !part.is_empty();
         match self.gzip.take() {
-            Some(decoder) => self.gzip = self.push_compressed(rewriter, decoder, part),
-            None => self.search(rewriter, part),
+            Some(decoder) => self.gzip = self.push_compressed(rewriter, decoder, part, budget),
+            None => self.add(rewriter, part),
         }
     }
 
-    /// Whether the file holds the address; called after the last part.
-    pub(crate) fn finish(&mut self, rewriter: &Rewriter) -> bool {
+    /// What was found; called after the last part.
+    pub(crate) fn finish(&mut self, rewriter: &Rewriter) -> SearchResult {
         if let Some(mut decoder) = self.gzip.take() {
             // What is incomplete is searched as far as it goes.
             let _ = decoder.try_finish();
-            self.search(rewriter, decoder.get_ref());
+            self.add(rewriter, decoder.get_ref());
         }
-        self.is_found
+        self.search(rewriter);
+        match self {
+            Self { is_found: true, .. } => SearchResult::Found,
+            Self { is_incomplete: true, .. } => SearchResult::Incomplete,
+            _ => SearchResult::NotFound,
+        }
     }
 
     /// Searches a compressed part. Returns the decoder, unless nothing more can be or is to be read.
@@ -53,9 +88,14 @@ impl AddressSearch {
         rewriter: &Rewriter,
         mut decoder: MultiGzDecoder<Vec<u8>>,
         mut part: &[u8],
+        budget: &mut InflateBudget,
     ) -> Option<MultiGzDecoder<Vec<u8>>> {
         // One call takes as much as becomes some ten thousand bytes.
         while !part.is_empty() {
+            if self.inflated > MAX_INFLATED_BYTES || budget.bytes_left == 0 {
+                self.is_incomplete = true;
+                return None;
+            }
             let taken = decoder.write(part).ok().filter(|taken| *taken > 0);
             if taken.is_none() {
                 // What follows is damaged or no gzip. The decoder still holds the end of what it has read.
@@ -63,12 +103,13 @@ impl AddressSearch {
             }
             let text = std::mem::take(decoder.get_mut());
             self.inflated = self.inflated.saturating_add(text.len());
-            self.search(rewriter, &text);
-            if self.is_found || self.inflated > MAX_INFLATED_BYTES {
+            budget.bytes_left = budget.bytes_left.saturating_sub(text.len());
+            self.add(rewriter, &text);
+            if self.is_found {
                 return None;
             }
             let Some(taken) = taken else {
-                self.search(rewriter, part);
+                self.add(rewriter, part);
                 return None;
             };
             part = &part[taken..];
@@ -76,16 +117,20 @@ impl AddressSearch {
         Some(decoder)
     }
 
-    fn search(&mut self, rewriter: &Rewriter, part: &[u8]) {
-        if self.is_found {
+    /// Adds text, and searches it when there is enough.
+    fn add(&mut self, rewriter: &Rewriter, text: &[u8]) {
+        if self.is_found || self.is_incomplete {
             return;
         }
-        let has_overlap = !self.overlap.is_empty();
-        self.overlap.extend_from_slice(&part[..part.len().min(OVERLAP_BYTES)]);
-        self.is_found = has_address(rewriter, part) || (has_overlap && has_address(rewriter, &self.overlap));
-        // A short part leaves something of those before it.
-        let end = if part.len() < OVERLAP_BYTES { &self.overlap } else { part };
-        self.overlap = end[end.len().saturating_sub(OVERLAP_BYTES)..].to_vec();
+        self.pending.extend_from_slice(text);
+        if self.pending.len() >= SEARCH_BYTES {
+            self.search(rewriter);
+        }
+    }
+
+    fn search(&mut self, rewriter: &Rewriter) {
+        self.is_found = self.is_found || has_address(rewriter, &self.pending);
+        self.pending.drain(..self.pending.len().saturating_sub(OVERLAP_BYTES));
     }
 }
 
@@ -114,12 +159,16 @@ mod tests {
 
     use super::*;
 
-    fn is_found(parts: &[&[u8]]) -> bool {
+    fn search(parts: &[&[u8]], budget: &mut InflateBudget) -> SearchResult {
         let pair = SiteMapping::new("https://shop.example", "http://127.0.0.1:8090/clone").unwrap();
         let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
         let mut search = AddressSearch::default();
-        parts.iter().for_each(|part| search.push(&rewriter, part));
+        parts.iter().for_each(|part| search.push(&rewriter, part, budget));
         search.finish(&rewriter)
+    }
+
+    fn is_found(parts: &[&[u8]]) -> bool {
+        search(parts, &mut InflateBudget::default()) == SearchResult::Found
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -206,9 +255,29 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_file_is_searched_up_to_its_bound() {
+    fn a_compressed_file_is_searched_up_to_its_bound_and_that_is_told() {
         let mut text = vec![b' '; MAX_INFLATED_BYTES + (1 << 20)];
         text.extend_from_slice(b"https://shop.example/");
-        assert!(!is_found(&[&gzip(&text)]));
+        let file = gzip(&text);
+        let result = |parts: &[&[u8]]| search(parts, &mut InflateBudget::default());
+        assert_eq!(result(&[&file]), SearchResult::Incomplete);
+        // Nothing that comes after the bound is taken for text.
+        assert_eq!(result(&[&file, b"https://shop.example/"]), SearchResult::Incomplete);
+        assert_eq!(result(&[&gzip(&text[..1 << 20])]), SearchResult::NotFound);
+    }
+
+    #[test]
+    fn all_compressed_files_of_a_root_have_one_budget() {
+        let bomb = gzip(&vec![b' '; 1 << 20]);
+        let here = gzip(b"url(https://shop.example/a.png)");
+        let mut budget = InflateBudget { bytes_left: 3 << 20 };
+        let mut result = |file: &[u8]| search(&file.chunks(500).collect::<Vec<_>>(), &mut budget);
+        let results: Vec<_> = (0..10).map(|_| result(&bomb)).collect();
+        assert_eq!(results[..2], [SearchResult::NotFound; 2]);
+        assert_eq!(results[3..], [SearchResult::Incomplete; 7]);
+        assert_eq!(result(&here), SearchResult::Incomplete);
+        // Other files need no budget.
+        assert_eq!(result(b"url(https://shop.example/a.png)"), SearchResult::Found);
+        assert_eq!(budget.bytes_left, 0);
     }
 }

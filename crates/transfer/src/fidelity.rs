@@ -176,6 +176,13 @@ pub struct FilesFidelity {
     /// The first 1,000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files_holding_address: Vec<String>,
+    /// Compressed files that were not searched to their end for addresses of the source: they, or all of their root together,
+    /// are too large when they are not compressed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unsearched: u64,
+    /// The first 1,000 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsearched_files: Vec<String>,
     /// Files that are not in the copy, by reason.
     pub omitted: BTreeMap<OmitReason, u64>,
     /// The first 1,000 of them.
@@ -183,13 +190,20 @@ pub struct FilesFidelity {
 }
 
 impl FilesFidelity {
-    /// A warning that names files which still hold the source's address.
-    pub(crate) fn address_warning(&self) -> Option<String> {
-        let (files, count) = (&self.files_holding_address, self.holding_address);
-        let named = listed(files, count, MAX_NAMED);
-        (count > 0).then(|| {
-            format!("Files that hold an address of the source, and are as they were ({count}): {named}.")
-        })
+    /// Warnings that name files which still hold the source's address, or may.
+    pub(crate) fn address_warnings(&self) -> impl Iterator<Item = String> {
+        let holding = (
+            "Files that hold an address of the source, and are as they were",
+            self.holding_address,
+            &self.files_holding_address,
+        );
+        let unsearched = (
+            "Compressed files that were too large to be searched to their end for addresses of the source",
+            self.unsearched,
+            &self.unsearched_files,
+        );
+        let lists = [holding, unsearched].into_iter().filter(|(_, count, _)| *count > 0);
+        lists.map(|(text, count, files)| format!("{text} ({count}): {}.", listed(files, count, MAX_NAMED)))
     }
 }
 
@@ -374,6 +388,7 @@ impl Fidelity {
             &mut self.snapshot.uncompared_tables,
             &mut self.files.rewritten_files,
             &mut self.files.files_holding_address,
+            &mut self.files.unsearched_files,
         ] {
             list.truncate(MAX_TRUNCATED_ITEMS);
         }

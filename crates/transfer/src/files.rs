@@ -82,6 +82,8 @@ impl FilesTransfer<'_> {
             append(&mut all.fidelity.rewritten_files, fidelity.rewritten_files);
             all.fidelity.holding_address += fidelity.holding_address;
             append(&mut all.fidelity.files_holding_address, fidelity.files_holding_address);
+            all.fidelity.unsearched += fidelity.unsearched;
+            append(&mut all.fidelity.unsearched_files, fidelity.unsearched_files);
         }
         all.fidelity.digest = all.sum.to_hex();
         Ok(all.fidelity)

@@ -4,7 +4,7 @@
 use wpclone_migrator::Root;
 use wpclone_rewrite::{Report, Rewriter};
 
-use crate::address_search::{AddressSearch, holds_address};
+use crate::address_search::{AddressSearch, InflateBudget, SearchResult, holds_address};
 
 /// The largest generated file that is rewritten. It is in memory as a whole.
 const MAX_REWRITTEN_BYTES: u64 = 4 << 20;
@@ -84,19 +84,20 @@ pub(crate) struct RewrittenFile {
     pub(crate) bytes: Vec<u8>,
     pub(crate) is_changed: bool,
     /// Whether it still holds an old address.
-    pub(crate) holds_address: bool,
+    pub(crate) search: SearchResult,
 }
 
 /// Replaces the addresses in a generated file. One that is not text stays as it is.
-pub(crate) fn rewrite(rewriter: &Rewriter, bytes: Vec<u8>) -> RewrittenFile {
+pub(crate) fn rewrite(rewriter: &Rewriter, bytes: Vec<u8>, budget: &mut InflateBudget) -> RewrittenFile {
     if std::str::from_utf8(&bytes).is_err() || bytes.contains(&0) {
         let mut search = AddressSearch::default();
-        search.push(rewriter, &bytes);
-        return RewrittenFile { is_changed: false, holds_address: search.finish(rewriter), bytes };
+        search.push(rewriter, &bytes, budget);
+        return RewrittenFile { is_changed: false, search: search.finish(rewriter), bytes };
     }
     let mut report = Report::default();
     let new = rewriter.rewrite(&bytes, &mut report).into_owned();
-    RewrittenFile { is_changed: new != bytes, holds_address: holds_address(&report), bytes: new }
+    let search = if holds_address(&report) { SearchResult::Found } else { SearchResult::NotFound };
+    RewrittenFile { is_changed: new != bytes, search, bytes: new }
 }
 
 #[cfg(test)]
@@ -105,9 +106,10 @@ mod tests {
 
     use super::*;
 
-    fn rewriter() -> Rewriter {
+    fn rewritten(bytes: Vec<u8>) -> RewrittenFile {
         let pair = SiteMapping::new("https://shop.example", "http://127.0.0.1:8090/clone").unwrap();
-        Rewriter::new(&[pair], Options::default()).unwrap()
+        let rewriter = Rewriter::new(&[pair], Options::default()).unwrap();
+        rewrite(&rewriter, bytes, &mut InflateBudget::default())
     }
 
     #[test]
@@ -139,18 +141,19 @@ mod tests {
     #[test]
     fn addresses_in_generated_files_are_replaced_and_other_bytes_stay() {
         let css = b"/*\r\n*/ .a{background:url(https://shop.example/wp-content/a.png)}".to_vec();
-        let new = rewrite(&rewriter(), css);
-        assert!(new.is_changed && !new.holds_address);
+        let new = rewritten(css);
+        assert_eq!((new.is_changed, new.search), (true, SearchResult::NotFound));
         assert_eq!(new.bytes, b"/*\r\n*/ .a{background:url(http://127.0.0.1:8090/clone/wp-content/a.png)}");
-        let json = rewrite(&rewriter(), br#"{"ajax":"https:\/\/shop.example\/wp-admin"}"#.to_vec());
+        let json = rewritten(br#"{"ajax":"https:\/\/shop.example\/wp-admin"}"#.to_vec());
         assert_eq!(json.bytes, br#"{"ajax":"http:\/\/127.0.0.1:8090\/clone\/wp-admin"}"#);
-        let other = rewrite(&rewriter(), b"https://shop.example.com/".to_vec());
-        assert!(!other.is_changed && !other.holds_address);
-        let binary = rewrite(&rewriter(), b"\0 https://shop.example/".to_vec());
-        assert!(!binary.is_changed && binary.holds_address);
+        let other = rewritten(b"https://shop.example.com/".to_vec());
+        assert_eq!((other.is_changed, other.search), (false, SearchResult::NotFound));
+        let binary = rewritten(b"\0 https://shop.example/".to_vec());
+        assert_eq!((binary.is_changed, binary.search), (false, SearchResult::Found));
         let utf16: Vec<u8> =
             "\u{feff}var a = 'https://shop.example/'".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let wide = rewrite(&rewriter(), utf16.clone());
-        assert!(!wide.is_changed && wide.holds_address && wide.bytes == utf16);
+        let wide = rewritten(utf16.clone());
+        assert_eq!((wide.is_changed, wide.search), (false, SearchResult::Found));
+        assert_eq!(wide.bytes, utf16);
     }
 }

@@ -9,6 +9,7 @@ use wpclone_migrator::{
     OutgoingPart, PartKind, Root, StoreResult,
 };
 
+use crate::address_search::{InflateBudget, SearchResult};
 use crate::error::TransferError;
 use crate::fetch_queue::{FetchQueue, MAX_FETCH_FILES, QueuedFile};
 use crate::fidelity::{OmitReason, OmittedFile};
@@ -50,6 +51,7 @@ pub(crate) struct RootTransfer<'a> {
     /// Files that the target rejected.
     refused: HashSet<Vec<u8>>,
     sent: SentFiles,
+    inflate_budget: InflateBudget,
     /// Sizes of responses and requests.
     source_batch_size: AdaptiveBatch,
     target_batch_size: AdaptiveBatch,
@@ -64,6 +66,7 @@ impl<'a> RootTransfer<'a> {
             batch: Batch::new(files.import),
             refused: HashSet::new(),
             sent: SentFiles::default(),
+            inflate_budget: InflateBudget::default(),
             source_batch_size: AdaptiveBatch::new(files.budget_ms).capped_at(MAX_FETCH_BYTES),
             target_batch_size: files.import.adaptive_batch(),
         }
@@ -198,8 +201,12 @@ impl<'a> RootTransfer<'a> {
                     for bytes in &part.bytes {
                         self.queue.hasher.update(bytes);
                         if rule == FileRule::Search {
-                            self.queue.search.push(self.files.rewriter, bytes);
+                            self.queue.search.push(self.files.rewriter, bytes, &mut self.inflate_budget);
                         }
+                    }
+                    if rule == FileRule::Search {
+                        // A compressed part may have taken long.
+                        tokio::task::yield_now().await;
                     }
                     let stored = OutgoingPart {
                         root: self.root,
@@ -238,16 +245,13 @@ impl<'a> RootTransfer<'a> {
     async fn finish_generated_file(&mut self) -> Result<(), TransferError> {
         let text = std::mem::take(&mut self.queue.text);
         let Some(QueuedFile { entry, .. }) = self.queue.pop() else { return Ok(()) };
-        let new = generated_files::rewrite(self.files.rewriter, text);
+        let new = generated_files::rewrite(self.files.rewriter, text, &mut self.inflate_budget);
         let fidelity = &mut self.sent.fidelity;
         if new.is_changed {
             fidelity.rewritten += 1;
             name_file(&mut fidelity.rewritten_files, self.root, &entry.path);
         }
-        if new.holds_address {
-            fidelity.holding_address += 1;
-            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
-        }
+        self.record_search(&entry.path, new.search);
         let (mut hasher, mut offset) = (ContentHasher::default(), 0);
         loop {
             let end = new.bytes.len().min(offset + PART_BYTES);
@@ -275,17 +279,24 @@ impl<'a> RootTransfer<'a> {
 
     /// Called when the first file of the queue was received completely.
     fn finish_file(&mut self) {
-        if self.queue.search.finish(self.files.rewriter)
-            && let Some(QueuedFile { entry, .. }) = self.queue.files.front()
-        {
-            let fidelity = &mut self.sent.fidelity;
-            fidelity.holding_address += 1;
-            name_file(&mut fidelity.files_holding_address, self.root, &entry.path);
-        }
-        let hasher = std::mem::take(&mut self.queue.hasher);
+        let (result, hasher) =
+            (self.queue.search.finish(self.files.rewriter), std::mem::take(&mut self.queue.hasher));
         if let Some(QueuedFile { entry, .. }) = self.queue.pop() {
+            self.record_search(&entry.path, result);
             self.batch.complete.push((entry.path, entry.size, hasher.finish()));
         }
+    }
+
+    /// Names a file that holds the source's address, or was not searched to its end.
+    fn record_search(&mut self, path: &[u8], result: SearchResult) {
+        let fidelity = &mut self.sent.fidelity;
+        let (count, names) = match result {
+            SearchResult::Found => (&mut fidelity.holding_address, &mut fidelity.files_holding_address),
+            SearchResult::Incomplete => (&mut fidelity.unsearched, &mut fidelity.unsearched_files),
+            SearchResult::NotFound => return,
+        };
+        *count += 1;
+        name_file(names, self.root, path);
     }
 
     /// Removes the first file of the queue, which cannot be read, and what the target has of it.

@@ -240,7 +240,7 @@ impl Transfer<'_> {
             rewritten.merge(report);
             tables.push(fidelity);
         }
-        warnings.extend(files.address_warning());
+        warnings.extend(files.address_warnings());
         tables.sort_by(|one, other| one.name.cmp(&other.name));
         Fidelity {
             source: versions::of(from),
