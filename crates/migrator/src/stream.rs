@@ -20,6 +20,8 @@ use crate::rows::{RowCount, RowDigest, Rows};
 const MAX_DEFINITIONS: u64 = 50_000;
 /// The maximum length of all definitions of a site as JSON, in bytes. A table of WordPress has some 3 KB.
 const MAX_DEFINITIONS_BYTES: usize = 64 << 20;
+/// The maximum number of their columns, indexes and the like. A table of WordPress has some 20.
+const MAX_DEFINITION_PARTS: usize = 1 << 20;
 /// The maximum number of rows and pieces of a table.
 const MAX_ROW_PARTS: u64 = 1 << 40;
 
@@ -67,8 +69,9 @@ pub struct DefinitionStream<'a> {
     /// Where to resume; `None` at the end.
     next: Option<Option<Cursor>>,
     paging: Paging,
-    /// The length of all responses so far.
+    /// The length of all responses so far, and the number of columns, indexes and the like in them.
     bytes: usize,
+    parts: usize,
     /// The size of the next request.
     pub batch: AdaptiveBatch,
 }
@@ -88,7 +91,8 @@ impl DefinitionStream<'_> {
         self.paging.page(page.found.len() as u64, cursor.as_ref(), page.cursor.as_ref())?;
         client.record_progress(page.found.len() as u64);
         self.bytes = self.bytes.saturating_add(page.bytes);
-        if self.bytes > MAX_DEFINITIONS_BYTES {
+        self.parts += page.found.iter().map(Definition::part_count).sum::<usize>();
+        if self.bytes > MAX_DEFINITIONS_BYTES || self.parts > MAX_DEFINITION_PARTS {
             return Err(ClientError::Endless("definitions"));
         }
         self.next = page.cursor.map(Some);
@@ -229,7 +233,7 @@ impl Client {
     #[must_use]
     pub fn definition_stream(&self, batch: AdaptiveBatch) -> DefinitionStream<'_> {
         let paging = Paging::new("definitions", MAX_DEFINITIONS);
-        DefinitionStream { client: self, next: Some(None), paging, bytes: 0, batch }
+        DefinitionStream { client: self, next: Some(None), paging, bytes: 0, parts: 0, batch }
     }
 
     /// All of them at once.

@@ -19,6 +19,8 @@ use crate::signing::{Key, Request};
 /// The maximum length of a response: JSON, and frames.
 pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 const MAX_FRAMES_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum length of the state of a job: each of its tables has a checkpoint of some 600 bytes.
+const MAX_JOB_BYTES: usize = 8 * 1024 * 1024;
 
 /// In a copy, the error that ended a request to the migrator; percent-encoded.
 const PHP_ERROR_HEADER: &str = "x-wpclone-php-error";
@@ -61,6 +63,12 @@ pub(crate) struct RouteCall<'a> {
     pub(crate) request_format: BodyFormat,
     pub(crate) response_format: BodyFormat,
     pub(crate) transfers_content: bool,
+}
+
+impl RouteCall<'_> {
+    fn max_json_bytes(&self) -> usize {
+        if self.route == "begin" { MAX_JOB_BYTES } else { MAX_JSON_BYTES }
+    }
 }
 
 /// A verified response.
@@ -180,7 +188,7 @@ impl Client {
             .get("x-wpclone-response-signature")
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned);
-        let body = read(response, MAX_JSON_BYTES).await?;
+        let body = read(response, call.max_json_bytes()).await?;
         verified_json(status, body, signature.as_deref(), &request, &self.key).map(Response::Json)
     }
 }
@@ -194,7 +202,7 @@ fn body_format(response: &HttpResponse) -> Option<BodyFormat> {
         .find(|format| kind.eq_ignore_ascii_case(format.content_type()))
 }
 
-/// Reads a body of at max_bytes `max_bytes`.
+/// Reads a body of at most `max_bytes`.
 pub(crate) async fn read(response: HttpResponse, max_bytes: usize) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     read_into(response, max_bytes, &mut body).await?;

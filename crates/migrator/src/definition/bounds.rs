@@ -54,6 +54,27 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// How many columns, indexes and the like it has, and names of columns in these. Each takes memory of its own, which is
+    /// many times the length of a short name.
+    pub(crate) fn part_count(&self) -> usize {
+        match self {
+            Self::Table(Table { columns, indexes, foreign_keys, checks, key, periods, .. }) => {
+                let of_index = |index: &TableIndex| 1 + index.parts.len();
+                let of_key = |key: &ForeignKey| 1 + key.columns.len() + key.references.len();
+                columns.len()
+                    + checks.len()
+                    + key.len()
+                    + periods.len()
+                    + indexes.iter().map(of_index).sum::<usize>()
+                    + foreign_keys.iter().map(of_key).sum::<usize>()
+            }
+            Self::View(view) => view.columns.len(),
+            Self::Trigger(_) | Self::Sequence(_) | Self::Program(_) | Self::Unreadable(_) => 0,
+        }
+    }
+}
+
 impl Table {
     fn is_bounded(&self) -> bool {
         let Self { engine, charset, collation, columns, indexes, foreign_keys, checks, key, periods, .. } =

@@ -70,6 +70,16 @@ async fn definitions_without_an_end_or_of_a_size_that_no_table_has_are_abandoned
     });
     assert!(matches!(failure(source).await, ClientError::Endless("definitions")));
 
+    // Many very short names take many times as much memory as they are long.
+    let source = FakeSite::new().with("definitions", move |call| {
+        let view = |n| {
+            json!({ "kind": "view", "name": format!("wp_v{}_{n}", call.count), "select": "", "security": "", "definer": "",
+                "check_option": "", "columns": vec!["a"; 4000] })
+        };
+        definitions(&(0..300).map(view).collect::<Vec<_>>())
+    });
+    assert!(matches!(failure(source).await, ClientError::Endless("definitions")));
+
     let twice = vec![named("wp_t".into(), 0), named("wp_t".into(), 0)];
     let mut columns = table();
     columns["columns"] = vec![table()["columns"][0].clone(); 5000].into();

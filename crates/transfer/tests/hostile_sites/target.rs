@@ -129,6 +129,21 @@ async fn progress_that_no_job_has_is_not_resumed_from() {
 }
 
 #[tokio::test]
+async fn a_job_with_very_many_tables_is_resumed_or_ended() {
+    let target = FakeSite::new().with("begin", |call| {
+        let table = |n| {
+            json!({ "table_id": n, "name": format!("wp_{n}"), "chunk": 1, "rows": 1, "cursor": "x".repeat(600),
+                "complete": true })
+        };
+        // The source has none of these tables any more.
+        Reply::Json(200, job(if call.count == 0 { (0..5000).map(table).collect() } else { json!([]) }))
+    });
+    let (source, target) = tokio::join!(FakeSite::new().start(), target.start());
+    let fidelity = transferred(&source, &target).await.unwrap();
+    assert_eq!((fidelity.tables.len(), target.requests("begin"), target.requests("abort")), (1, 2, 1));
+}
+
+#[tokio::test]
 async fn a_target_cannot_reject_what_was_not_sent() {
     let target = FakeSite::new().with("store-files", |_| {
         let file = json!({ "root": "uploads", "path": "YQ==", "field": "path" });
