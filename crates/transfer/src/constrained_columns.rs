@@ -1,55 +1,58 @@
 //! Which columns decide whether a database accepts a row, and by which others refer to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use wpclone_migrator::{Check, Definition, Table};
+use wpclone_migrator::{Check, Column, Definition, Table};
 
 /// For each transferred column, whether a unique index or a check depends on it: on the column, or on what is generated from
 /// it.
 pub(crate) fn constrained_columns(table: &Table) -> Vec<bool> {
     let parts = || table.indexes.iter().filter(|index| index.unique).flat_map(|index| &index.parts);
-    let is_indexed =
-        |name: &str| parts().any(|part| part.column.as_deref().is_some_and(|column| is_same(column, name)));
+    let mut constrained: HashSet<String> =
+        parts().filter_map(|part| part.column.as_ref()).map(|name| name.to_lowercase()).collect();
     let checks = table.checks.iter().filter(|check| check.enforced && !is_of_json(check));
     let mut expressions: Vec<_> = parts().filter_map(|part| part.expression.as_ref()).collect();
     expressions.extend(checks.map(|check| &check.expression));
     let generated = || table.columns.iter().filter_map(|column| Some((column, column.generated.as_ref()?)));
-    if !expressions.is_empty() || generated().any(|(column, _)| is_indexed(&column.name)) {
+    let is_generated = |column: &Column| constrained.contains(&column.name.to_lowercase());
+    if !expressions.is_empty() || generated().any(|(column, _)| is_generated(column)) {
         // Generated columns may be made of each other.
         expressions.extend(generated().map(|(_, generated)| &generated.expression));
     }
-    let text = expressions.into_iter().map(|text| text.to_lowercase()).collect::<Vec<_>>().join("\n");
-    // Databases quote the names in expressions.
-    let is_in_expression =
-        |name: &str| text.contains(&format!("`{}`", name.to_lowercase().replace('`', "``")));
-    table
-        .transferred_columns()
-        .map(|column| is_indexed(&column.name) || is_in_expression(&column.name))
-        .collect()
+    // Databases quote the names in expressions. What is between two quotes may also be what is between two names.
+    let quoted = expressions.iter().flat_map(|text| text.split('`').skip(1));
+    constrained.extend(quoted.map(str::to_lowercase));
+    // A quote in a name is doubled, and splits it.
+    let has_quotes_in_names = expressions.iter().any(|text| text.contains("``"));
+    let is_constrained = |column: &Column| {
+        constrained.contains(&column.name.to_lowercase()) || has_quotes_in_names && column.name.contains('`')
+    };
+    table.transferred_columns().map(is_constrained).collect()
 }
 
-/// The columns that foreign keys refer to, by the name of their table in lower case.
-pub(crate) type ReferredColumns<'d> = HashMap<String, Vec<&'d str>>;
+/// The columns that foreign keys refer to, by the name of their table; all in lower case.
+pub(crate) type ReferredColumns = HashMap<String, HashSet<String>>;
 
 /// The columns that foreign keys of these definitions refer to.
-pub(crate) fn referred_columns(all: &[Definition]) -> ReferredColumns<'_> {
+pub(crate) fn referred_columns(all: &[Definition]) -> ReferredColumns {
     let mut referred = ReferredColumns::new();
     for definition in all {
         let Definition::Table(table) = definition else { continue };
         for key in &table.foreign_keys {
             let columns = referred.entry(key.table.to_lowercase()).or_default();
-            columns.extend(key.references.iter().map(String::as_str));
+            columns.extend(key.references.iter().map(|name| name.to_lowercase()));
         }
     }
     referred
 }
 
 /// For each transferred column, whether a foreign key names it: one of the table, or one that refers to the table.
-pub(crate) fn columns_of_foreign_keys(table: &Table, referred: &ReferredColumns<'_>) -> Vec<bool> {
-    let referred = referred.get(&table.name.to_lowercase()).into_iter().flatten().copied();
-    let own = table.foreign_keys.iter().flat_map(|key| &key.columns).map(String::as_str);
-    let named: Vec<&str> = own.chain(referred).collect();
-    table.transferred_columns().map(|column| named.iter().any(|name| is_same(name, &column.name))).collect()
+pub(crate) fn columns_of_foreign_keys(table: &Table, referred: &ReferredColumns) -> Vec<bool> {
+    let referred = referred.get(&table.name.to_lowercase());
+    let own: HashSet<String> =
+        table.foreign_keys.iter().flat_map(|key| &key.columns).map(|name| name.to_lowercase()).collect();
+    let is_named = |name: String| own.contains(&name) || referred.is_some_and(|names| names.contains(&name));
+    table.transferred_columns().map(|column| is_named(column.name.to_lowercase())).collect()
 }
 
 /// Whether a check is what makes a column one of JSON in MariaDB. With new addresses JSON stays JSON.
@@ -57,10 +60,6 @@ fn is_of_json(check: &Check) -> bool {
     let expression = check.expression.to_lowercase();
     let column = expression.strip_prefix("json_valid(`").and_then(|rest| rest.strip_suffix("`)"));
     column.is_some_and(|column| !column.replace("``", "").contains('`'))
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }
 
 #[cfg(test)]
@@ -134,6 +133,17 @@ mod tests {
         assert_eq!(check("`url` like 'http://%'", false), [false; 4]);
         assert_eq!(check("json_valid(`url`)", true), [false; 4]);
         assert_eq!(check("json_valid(`url`) and `lang` <> ''", true), [false, true, true, true]);
+        // Other names that begin alike, texts with a quote, and names with one.
+        assert_eq!(check("`url_of_page` <> ''", true), [false, false, false, true]);
+        assert_eq!(check("concat('it`s', `URL`) <> `lang`", true), [false, true, true, true]);
+        let quoted = table(&[("a`b", None), ("b", None)], &[]);
+        let of_quoted = |expression: &str| {
+            let mut table = quoted.clone();
+            table.checks.push(Check { name: "c".into(), expression: expression.into(), enforced: true });
+            constrained_columns(&table)
+        };
+        assert_eq!(of_quoted("`a``b` <> ''"), [true, true]);
+        assert_eq!(of_quoted("`b` <> ''"), [false, true]);
         let expression = json!({"expression": "lower(`url`)", "length": null, "descending": false});
         let found = of(&[index(true, &[expression])]);
         assert!(found[1] && !found[0] && !found[2]);

@@ -42,7 +42,7 @@ pub(crate) struct TablesContext<'t> {
     pub(crate) all: &'t [Definition],
     /// The names that the tables which the source can read have on the target.
     names: HashSet<String>,
-    referred: ReferredColumns<'t>,
+    referred: ReferredColumns,
 }
 
 impl<'t> TablesContext<'t> {
