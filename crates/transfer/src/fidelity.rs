@@ -176,8 +176,8 @@ pub struct FilesFidelity {
     /// The first 1,000 of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files_holding_address: Vec<String>,
-    /// Compressed files that were not searched to their end for addresses of the source: they, or all of their root together,
-    /// are too large when they are not compressed.
+    /// Text files that were not searched for addresses of the source, or not to their end: those that an earlier attempt had
+    /// transferred, and compressed ones that are too large when they are not compressed, alone or together.
     #[serde(skip_serializing_if = "is_zero")]
     pub unsearched: u64,
     /// The first 1,000 of them.
@@ -198,7 +198,7 @@ impl FilesFidelity {
             &self.files_holding_address,
         );
         let unsearched = (
-            "Compressed files that were too large to be searched to their end for addresses of the source",
+            "Files that were not searched for addresses of the source, or not to their end",
             self.unsearched,
             &self.unsearched_files,
         );

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{Client, ContentDigest, Import, Root};
 use wpclone_rewrite::Rewriter;
 
+use crate::byte_budget::ByteBudget;
 use crate::error::TransferError;
 use crate::fidelity::FilesFidelity;
 use crate::files_digest::FilesDigest;
@@ -21,6 +22,8 @@ pub(crate) struct FilesTransfer<'a> {
     pub(crate) source: &'a Client,
     pub(crate) import: &'a Import,
     pub(crate) rewriter: &'a Rewriter,
+    /// For all files.
+    pub(crate) budget: ByteBudget,
     pub(crate) budget_ms: u32,
     /// Whether the target's web server does not serve a file of this path, because of its name.
     pub(crate) hides: fn(&[u8]) -> bool,

@@ -3,6 +3,7 @@
 mod active_plugins;
 mod address_hashes;
 mod address_search;
+mod byte_budget;
 mod checkpoint;
 mod chunk_writer;
 mod column_rule;

@@ -101,7 +101,10 @@ impl<'a> RootTransfer<'a> {
                 match entry.kind {
                     EntryKind::File => match before.and_then(|before| same_digest(&before, &entry)) {
                         Some(digest) => self.resume_file(&entry, digest),
-                        None => self.queue.push(entry, 1),
+                        None => {
+                            self.files.budget.take(entry.size)?;
+                            self.queue.push(entry, 1);
+                        }
                     },
                     EntryKind::Folder => self.add_small(&entry, PartKind::Folder).await?,
                     EntryKind::Excluded(reason) => {
@@ -137,6 +140,9 @@ impl<'a> RootTransfer<'a> {
         let is_hidden = (self.files.hides)(&entry.path);
         self.sent.count(self.root, &entry.path, entry.size, digest, is_hidden);
         self.sent.fidelity.resumed_files += 1;
+        if FileRule::of(self.root, &entry.path, entry.size) != FileRule::Copy {
+            self.record_search(&entry.path, SearchResult::Incomplete);
+        }
         self.files.progress.skip_file(entry.size);
     }
 
@@ -226,6 +232,7 @@ impl<'a> RootTransfer<'a> {
                 }
                 FileStatus::Changed if reads < MAX_READS => {
                     if let Some(QueuedFile { mut entry, .. }) = self.queue.pop() {
+                        self.files.budget.take(part.size.saturating_sub(entry.size))?;
                         (entry.size, entry.mtime) = (part.size, part.mtime);
                         self.queue.push(entry, reads + 1);
                     }

@@ -10,6 +10,7 @@ use wpclone_migrator::{
 };
 use wpclone_rewrite::{PrefixMapping, Report, Rewriter};
 
+use crate::byte_budget::ByteBudget;
 use crate::checkpoint::Checkpoint;
 use crate::chunk_writer::ChunkWriter;
 use crate::error::TransferError;
@@ -56,6 +57,8 @@ pub(crate) struct TableTransfer<'a> {
     pub(crate) prefix: Option<&'a PrefixMapping>,
     /// What it is sent as. What was sent as something else is sent again.
     pub(crate) fingerprint: String,
+    /// For the rows of all tables.
+    pub(crate) budget: &'a ByteBudget,
     /// Time budget of a request to the source in milliseconds (`limits.budget_ms`).
     pub(crate) budget_ms: u32,
     pub(crate) progress: &'a TransferProgress,
@@ -363,6 +366,7 @@ impl TableTransfer<'_> {
                     format!("the columns of the table {} changed while it was read", self.table.name);
                 return Err(TransferError::TableChanged(detail).into());
             }
+            self.budget.take(rows.len() as u64)?;
             bytes_left = bytes_left
                 .checked_sub(rows.len() as u64)
                 .ok_or(TransferError::Source(ClientError::Endless("rows")))?;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wpclone_migrator::{AdaptiveBatch, Client, ClientError, Definition, EntryKind, Import, Manifest, Root};
 use wpclone_rewrite::Report;
 
+use crate::byte_budget::ByteBudget;
 use crate::core_comparison::CoreComparison;
 use crate::error::{PreflightFailure, TransferError};
 use crate::fidelity::{Fidelity, FilesFidelity, Memory, SnapshotFidelity, TableFidelity};
@@ -122,7 +123,7 @@ impl Transfer<'_> {
         let import = self.open_job(&roots, &plan, &all).await?;
         self.check_target(&import, &to).await?;
         self.check_free_space(&import, required_bytes(tables, files), &to).await?;
-        let result = self.stage_and_swap(&import, plan, &all, (&from, &to), &roots).await;
+        let result = self.stage_and_swap(&import, plan, &all, (&from, &to), &roots, files).await;
         if result.as_ref().is_err_and(needs_restart) {
             // The staged content cannot be resumed: another attempt starts over.
             let _ = import.abort().await;
@@ -138,11 +139,13 @@ impl Transfer<'_> {
         all: &[Definition],
         (from, to): (&Manifest, &Manifest),
         roots: &[Root],
+        size_of_files: u64,
     ) -> Result<Fidelity, TransferError> {
         let files = FilesTransfer {
             source: self.source,
             import,
             rewriter: &plan.rewriter,
+            budget: ByteBudget::of_files(size_of_files),
             budget_ms: from.limits.budget_ms,
             hides: match self.target_kind {
                 TargetKind::Clone { hides, .. } => hides,

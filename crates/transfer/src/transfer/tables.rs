@@ -7,8 +7,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use wpclone_migrator::{AdaptiveBatch, Definition, Import, Manifest, Table, TableProgress};
 
 use super::Transfer;
+use crate::byte_budget::ByteBudget;
 use crate::constrained_columns::{ReferredColumns, columns_of_foreign_keys, referred_columns};
 use crate::error::TransferError;
+use crate::free_space::size_of_tables;
 use crate::last_pass::Transferred;
 use crate::omitted_objects::{OmittedObject, reason};
 use crate::plan::Plan;
@@ -43,13 +45,23 @@ pub(crate) struct TablesContext<'t> {
     /// The names that the tables which the source can read have on the target.
     names: HashSet<String>,
     referred: ReferredColumns,
+    /// For the rows of all tables, however often each is read.
+    budget: ByteBudget,
 }
 
 impl<'t> TablesContext<'t> {
     pub(crate) fn new(import: &'t Import, plan: &'t Plan, from: &'t Manifest, all: &'t [Definition]) -> Self {
         let readable = all.iter().filter(|definition| matches!(definition, Definition::Table(_)));
         let names = readable.filter_map(|definition| Some(plan.definition(definition)?.name().to_owned()));
-        Self { import, plan, from, all, names: names.collect(), referred: referred_columns(all) }
+        Self {
+            import,
+            plan,
+            from,
+            all,
+            names: names.collect(),
+            referred: referred_columns(all),
+            budget: ByteBudget::of_rows(size_of_tables(all)),
+        }
     }
 }
 
@@ -89,7 +101,7 @@ impl Transfer<'_> {
         base: &'t str,
         mut definition: Definition,
     ) -> TableTransfer<'t> {
-        let TablesContext { import, plan, from, names, referred, .. } = context;
+        let TablesContext { import, plan, from, names, referred, budget, .. } = context;
         let adjustments = match &mut definition {
             Definition::Table(new) => without_dangling_foreign_keys(new, names),
             _ => Vec::new(),
@@ -108,6 +120,7 @@ impl Transfer<'_> {
             definition,
             adjustments,
             same_server: plan.same_server,
+            budget,
             budget_ms: from.limits.budget_ms,
             progress: self.progress,
             cancel: self.cancel,

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod fake_site;
+mod files;
 mod listing;
 mod snapshot;
 mod source;
