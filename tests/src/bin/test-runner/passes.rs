@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::libtest::{self, ProgramReport};
 use crate::passed_before::{PassedBefore, counts};
 use crate::programs::TestProgram;
+use crate::surroundings::WORKSPACE;
 use crate::{report, surroundings};
 
 /// The passes of earlier runs, and those of this one.
@@ -76,5 +78,5 @@ async fn open_record() -> Result<PassedBefore> {
 
 async fn look_around() -> Result<String> {
     let cache = wpclone_tests::cache()?;
-    spawn_blocking(move || surroundings::digest(&cache)).await?
+    spawn_blocking(move || surroundings::digest(Path::new(WORKSPACE), &cache)).await?
 }

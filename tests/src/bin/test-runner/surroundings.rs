@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 /// The folder of the workspace.
-const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// What `./dev install` fetches into the cache folder and tests use. Much of it is large, so its content is not read.
 const FETCHED: &[&str] = &[
@@ -74,14 +74,14 @@ const VARIABLES: &[&str] = &[
 ///
 /// # Errors
 /// One of them says nothing.
-pub(crate) fn digest(cache: &Path) -> Result<String> {
+pub(crate) fn digest(workspace: &Path, cache: &Path) -> Result<String> {
     let mut all = Sha256::new();
     let mut add = |name: &OsStr, content: &[u8]| {
         all.update(format!("\n{} {} {} ", name.len(), name.display(), content.len()));
         all.update(content);
     };
-    for file in workspace_files()? {
-        add(file.as_os_str(), &fs::read(Path::new(WORKSPACE).join(&file)).unwrap_or_default());
+    for file in files_of(workspace)? {
+        add(file.as_os_str(), &fs::read(workspace.join(&file)).unwrap_or_default());
     }
     let packages =
         output("dpkg-query", &["-W", "-f", "${Package} ${Architecture} ${Version} ${db:Status-Status}\n"])?;
@@ -115,8 +115,9 @@ fn is_read(variable: &str) -> bool {
 }
 
 /// The files of the workspace that tests may read when they run, sorted; also new ones that git does not know yet.
-fn workspace_files() -> Result<Vec<PathBuf>> {
-    let args = ["-C", WORKSPACE, "ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+fn files_of(workspace: &Path) -> Result<Vec<PathBuf>> {
+    let workspace = workspace.to_str().context("the workspace's path is no text")?;
+    let args = ["-C", workspace, "ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let output = output("git", &args)?;
     let names = output.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     let mut files: Vec<_> =
@@ -166,16 +167,44 @@ fn output(program: &str, args: &[&str]) -> Result<Vec<u8>> {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use tempfile::TempDir;
+
     use super::*;
 
+    /// A workspace with a file that tests read, and a cache.
+    fn workspace_and_cache() -> (TempDir, TempDir) {
+        let (workspace, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        output("git", &["-C", workspace.path().to_str().unwrap(), "init"]).unwrap();
+        fs::write(workspace.path().join("a fixture"), "1").unwrap();
+        (workspace, cache)
+    }
+
     #[test]
-    fn the_same_surroundings_have_the_same_digest() {
-        let cache = tempfile::tempdir().unwrap();
-        let before = digest(cache.path()).unwrap();
-        assert_eq!(before, digest(cache.path()).unwrap());
-        fs::create_dir_all(cache.path().join("valkey")).unwrap();
-        fs::write(cache.path().join("valkey/valkey-server"), "another").unwrap();
-        assert_ne!(before, digest(cache.path()).unwrap());
+    fn the_digest_changes_with_what_tests_read_and_only_then() {
+        let (workspace, cache) = workspace_and_cache();
+        let now = || digest(workspace.path(), cache.path()).unwrap();
+        let mut before = now();
+        assert_eq!(before, now());
+        for file in ["README.md", "lib.rs"] {
+            fs::write(workspace.path().join(file), "text").unwrap();
+            assert_eq!(before, now(), "{file}");
+        }
+        for (folder, file) in
+            [(&workspace, "a fixture"), (&workspace, "another"), (&cache, "valkey/valkey-server")]
+        {
+            let file = folder.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, "2").unwrap();
+            let after = now();
+            assert_ne!(before, after, "{}", file.display());
+            before = after;
+        }
+    }
+
+    #[test]
+    fn outside_of_a_repository_nothing_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(digest(folder.path(), folder.path()).is_err());
     }
 
     #[test]
@@ -193,8 +222,6 @@ mod tests {
         ] {
             assert_eq!(is_read_by_tests(Path::new(file)), read, "{file}");
         }
-        let files = workspace_files().unwrap();
-        assert!(files.contains(&"fixtures/migrator/signing.json".into()), "{files:?}");
     }
 
     #[test]
