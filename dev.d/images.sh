@@ -151,7 +151,10 @@ programs_of() {
     for name in "$@"; do
         case $name in
         clone) PROGRAMS+=(wpclone-clone) PROGRAM_PACKAGES+=(wpclone-clone-image) ;;
-        service) PROGRAMS+=(wpclone-api wpclone-worker) PROGRAM_PACKAGES+=(wpclone-api wpclone-worker) ;;
+        service)
+            PROGRAMS+=(wpclone-api wpclone-worker wpclone-router)
+            PROGRAM_PACKAGES+=(wpclone-api wpclone-worker wpclone-clone-router)
+            ;;
         esac
     done
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cgi_params;
+mod cluster;
 mod directory;
 pub mod fastcgi;
 mod headers;
@@ -16,7 +17,8 @@ mod spool_space;
 mod static_file;
 
 pub use cgi_params::server_params;
+pub use cluster::ClusterClones;
 pub use directory::{Backend, BackendState, CloneDirectory, ClonePermits, NoBackend};
 pub use request_body::MAX_BODY_BYTES;
 pub use resource::is_hidden;
-pub use server::{ProxyOptions, serve};
+pub use server::{ProxyOptions, serve, serve_cluster};

@@ -112,12 +112,12 @@ async fn route(
     }
 }
 
-fn bad_host(why: &str) -> Response {
+pub(crate) fn bad_host(why: &str) -> Response {
     pages::closing(StatusCode::BAD_REQUEST, &format!("The request's host is not valid: {why}."))
 }
 
 /// The page for a request whose method or size is not accepted.
-fn rejection<B>(request: &Request<B>) -> Option<Response> {
+pub(crate) fn rejection<B>(request: &Request<B>) -> Option<Response> {
     // The server's own limit is on its buffer, which may hold more.
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     let headers = request.headers().iter().map(bytes).sum::<usize>();

@@ -13,6 +13,7 @@ use wpclone_http_server::{
     ConnectionLimits, MAX_LAG, RequestBody, ServerOptions, connections_within_open_files,
 };
 
+use crate::cluster::ClusterClones;
 use crate::directory::CloneDirectory;
 use crate::router::{self, SharedLimits};
 
@@ -48,7 +49,6 @@ pub async fn serve(
     options: ProxyOptions,
     shutdown: CancellationToken,
 ) {
-    let total = connections_within_open_files(RESERVED_FILES, FILES_PER_CONNECTION, MAX_CONNECTIONS);
     let limits = Arc::new(SharedLimits::default());
     let service = |peer: SocketAddr| {
         let (clones, limits) = (Arc::clone(&clones), Arc::clone(&limits));
@@ -57,10 +57,39 @@ pub async fn serve(
             async move { Ok::<_, Infallible>(router::handle(clones.as_ref(), &limits, request, peer).await) }
         })
     };
-    let options = ServerOptions {
+    let total = most_connections();
+    let options = server_options(options, total, total / LOCAL_PART);
+    wpclone_http_server::serve(listener, service, options, shutdown).await;
+}
+
+/// Leads requests to the clones of a cluster until `shutdown`, then waits a few seconds for open requests.
+pub async fn serve_cluster(
+    listener: TcpListener,
+    clones: Arc<ClusterClones>,
+    options: ProxyOptions,
+    shutdown: CancellationToken,
+) {
+    let service = |_: SocketAddr| {
+        let clones = Arc::clone(&clones);
+        service_fn(move |request: Request<RequestBody>| {
+            let clones = Arc::clone(&clones);
+            async move { Ok::<_, Infallible>(clones.handle(request).await) }
+        })
+    };
+    // Nobody of its own machine uses it.
+    wpclone_http_server::serve(listener, service, server_options(options, most_connections(), 0), shutdown)
+        .await;
+}
+
+fn most_connections() -> usize {
+    connections_within_open_files(RESERVED_FILES, FILES_PER_CONNECTION, MAX_CONNECTIONS)
+}
+
+fn server_options(options: ProxyOptions, total: usize, reserved_for_local: usize) -> ServerOptions {
+    ServerOptions {
         connections: ConnectionLimits {
             total,
-            reserved_for_local: total / LOCAL_PART,
+            reserved_for_local,
             per_peer: options.connections_per_peer.min(total),
             max_lag: MAX_LAG,
         },
@@ -70,6 +99,5 @@ pub async fn serve(
         max_headers: MAX_HEADERS,
         unready_period: Duration::ZERO,
         drain_timeout: DRAIN_TIMEOUT,
-    };
-    wpclone_http_server::serve(listener, service, options, shutdown).await;
+    }
 }

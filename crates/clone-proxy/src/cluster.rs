@@ -1,0 +1,210 @@
+//! Leads requests to clones that are Services of a cluster. What is taken out of requests and responses is the same as for
+//! clones of this machine. The proxy in a clone's pod takes it out as well, but the clone's PHP runs as the user of that
+//! proxy and could replace it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use url::Url;
+use wpclone_http_server::{RequestBody, request_authority};
+use wpclone_provision::{Addresses, CloneName, RouteError};
+
+use crate::router::{bad_host, rejection};
+use crate::{headers, pages};
+
+/// The deadline of finding a clone's address, and of connecting to it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The deadline of a request with its response: a clone's own proxy ends a response within eight minutes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// The most requests of one clone at once, so that no clone takes all connections.
+const MAX_REQUESTS: usize = 128;
+/// What answers that the router itself runs.
+const HEALTH_PATH: &str = "/healthz";
+
+/// The clones of a cluster, of which each has a Service.
+pub struct ClusterClones {
+    addresses: Addresses,
+    /// The host and port of a clone's Service.
+    service: Box<dyn Fn(&CloneName) -> String + Send + Sync>,
+    requests: Arc<Requests>,
+}
+
+/// The requests of each clone that are in progress.
+#[derive(Default)]
+struct Requests(Mutex<HashMap<CloneName, usize>>);
+
+/// A request that is in progress until this is dropped.
+struct RequestSlot {
+    requests: Arc<Requests>,
+    name: CloneName,
+}
+
+impl ClusterClones {
+    /// Clones that are reached at these addresses, and whose Services have this host and port.
+    pub fn new(addresses: Addresses, service: impl Fn(&CloneName) -> String + Send + Sync + 'static) -> Self {
+        Self { addresses, service: Box::new(service), requests: Arc::default() }
+    }
+
+    /// Handles a request.
+    pub(crate) async fn handle(&self, request: Request<RequestBody>) -> Response {
+        let mut response = self.route(request).await.unwrap_or_else(|page| page);
+        headers::add_defaults(response.headers_mut());
+        response
+    }
+
+    /// `Err` is a page of ours instead of the clone's response.
+    async fn route(&self, request: Request<RequestBody>) -> Result<Response, Response> {
+        if let Some(page) = rejection(&request) {
+            return Err(page);
+        }
+        let uri = request.uri();
+        let host = request_authority(uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
+        let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
+        let name = match self.addresses.route(host.host(), uri.path()) {
+            Ok(routed) => routed.name,
+            Err(RouteError::OtherHost) => return Err(pages::other_host()),
+            Err(RouteError::NoClone) if uri.path() == HEALTH_PATH => {
+                return Err(pages::page(StatusCode::OK, "alive"));
+            }
+            Err(RouteError::NoClone) => return Err(pages::no_such_clone()),
+        };
+        let slot = self.requests.begin(&name);
+        let slot = slot.ok_or_else(|| pages::busy("This clone has too many requests at once."))?;
+        let stream = self.connect(&name, request.headers()).await?;
+        self.forward(request, host.as_str(), stream, slot).await
+    }
+
+    async fn connect(&self, name: &CloneName, request: &HeaderMap) -> Result<TcpStream, Response> {
+        let service = (self.service)(name);
+        let found = timeout(CONNECT_TIMEOUT, lookup_host(&service)).await;
+        let found: Vec<SocketAddr> = match found {
+            Ok(Ok(found)) => found.collect(),
+            Ok(Err(error)) if !is_temporary(&error) => {
+                return Err(pages::without_storage(pages::no_such_clone(), request));
+            }
+            Ok(Err(error)) => return Err(no_answer(name, &error)),
+            Err(error) => return Err(no_answer(name, &error)),
+        };
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(&found[..])).await {
+            Ok(Ok(stream)) => Ok(stream),
+            // Its pod starts, or is being replaced.
+            Ok(Err(_)) | Err(_) => Err(pages::starting()),
+        }
+    }
+
+    /// One connection for each request: none is left open to a pod that has been replaced.
+    async fn forward(
+        &self,
+        request: Request<RequestBody>,
+        host: &str,
+        stream: TcpStream,
+        slot: RequestSlot,
+    ) -> Result<Response, Response> {
+        let name = slot.name.clone();
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&name, &error))?;
+        tokio::spawn(timeout_at(deadline, connection));
+        let request = prepared(request, host).map_err(|error| no_answer(&name, &error))?;
+        let response = timeout_at(deadline, sender.send_request(request)).await;
+        let response = response.map_err(|error| no_answer(&name, &error))?;
+        let mut response = response.map_err(|error| no_answer(&name, &error))?;
+        let path = Url::parse(&self.addresses.url(&name)).map(|url| url.path().to_owned());
+        headers::clean_response(response.headers_mut(), path.as_deref().unwrap_or("/"));
+        let limited = |body| LimitedBody { body, end: Box::pin(sleep_until(deadline)), _slot: slot };
+        Ok(response.map(|body| Body::new(limited(body))))
+    }
+}
+
+/// The request as the clone gets it.
+fn prepared(mut request: Request<RequestBody>, host: &str) -> Result<Request<RequestBody>, http::Error> {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    *request.uri_mut() = Uri::try_from(target)?;
+    *request.version_mut() = http::Version::HTTP_11;
+    let headers = request.headers_mut();
+    headers::clean_request(headers);
+    headers.remove(EXPECT);
+    // Of a request that names it in its target.
+    headers.insert(http::header::HOST, host.try_into()?);
+    Ok(request)
+}
+
+impl Requests {
+    fn begin(self: &Arc<Self>, name: &CloneName) -> Option<RequestSlot> {
+        let mut all = self.0.lock();
+        let count = all.entry(name.clone()).or_default();
+        if *count >= MAX_REQUESTS {
+            return None;
+        }
+        *count += 1;
+        Some(RequestSlot { requests: Arc::clone(self), name: name.clone() })
+    }
+}
+
+impl Drop for RequestSlot {
+    fn drop(&mut self) {
+        let mut all = self.requests.0.lock();
+        if let Some(count) = all.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.name);
+            }
+        }
+    }
+}
+
+/// The body of a clone's response, up to the deadline.
+struct LimitedBody {
+    body: Incoming,
+    end: Pin<Box<Sleep>>,
+    _slot: RequestSlot,
+}
+
+impl HttpBody for LimitedBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("the response takes too long".into())));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether the name service has failed, instead of not knowing the name: `EAI_AGAIN`, which is known by its text alone.
+fn is_temporary(error: &io::Error) -> bool {
+    error.to_string().contains("Temporary failure")
+}
+
+fn no_answer(name: &CloneName, error: &dyn std::fmt::Display) -> Response {
+    tracing::info!(clone = %name, %error, "a clone does not answer");
+    pages::page(StatusCode::BAD_GATEWAY, "This clone does not answer.")
+}

@@ -1,0 +1,82 @@
+//! wpclone-router: leads requests to the clones of a cluster, each by the name of its Service.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use wpclone_clone_proxy::{ClusterClones, ProxyOptions, serve_cluster};
+use wpclone_http_server::raise_open_files_limit;
+use wpclone_provision::{Addresses, Routing};
+
+/// Leads requests to the clones of a cluster.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Where to listen
+    #[arg(long, env = "WPCLONE_ROUTER_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Base of the clones' URLs, as the workers have it
+    #[arg(long, env = "WPCLONE_CLONES_URL", value_name = "URL")]
+    clones_url: String,
+    /// How clones are distinguished below it, as the workers have it: path or host
+    #[arg(long, env = "WPCLONE_CLONE_ROUTING", value_name = "ROUTING", default_value = "path")]
+    routing: Routing,
+    /// The domain of the clones' Services
+    #[arg(
+        long,
+        env = "WPCLONE_CLONES_DOMAIN",
+        value_name = "DOMAIN",
+        default_value = "wpclone-clones.svc.cluster.local"
+    )]
+    domain: String,
+    /// Connections that one address may have: a load balancer in front is one address
+    #[arg(long, env = "WPCLONE_CONNECTIONS_PER_PEER", value_name = "N", default_value = "256")]
+    connections_per_peer: usize,
+}
+
+fn main() -> ExitCode {
+    let filter =
+        EnvFilter::builder().with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into());
+    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(std::io::stderr).init();
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wpclone-router: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    raise_open_files_limit();
+    let addresses = Addresses::new(args.listen, Some(&args.clones_url), args.routing);
+    let addresses = addresses.context("WPCLONE_CLONES_URL")?;
+    let domain = args.domain.trim_matches('.').to_owned();
+    // The final dot keeps the name service from trying the domains of this pod first.
+    let clones = ClusterClones::new(addresses, move |name| format!("{name}.{domain}.:80"));
+    let options = ProxyOptions { connections_per_peer: args.connections_per_peer };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime cannot be started")?.block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let listener = TcpListener::bind(args.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+        tracing::info!(listen = %args.listen, "serving");
+        let shutdown = CancellationToken::new();
+        let server = serve_cluster(listener, Arc::new(clones), options, shutdown.clone());
+        tokio::pin!(server);
+        tokio::select! {
+            () = &mut server => return Ok(()),
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        shutdown.cancel();
+        server.await;
+        Ok(())
+    })
+}
