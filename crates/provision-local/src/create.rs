@@ -205,7 +205,7 @@ impl Creator {
 /// Creates a clone's folder with its record. A folder that exists is used again only when an attempt of the same task left
 /// it.
 fn create_record(paths: &ClonePaths, record: &CloneRecord) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o711).create(&paths.folder) {
+    match fs::DirBuilder::new().mode(0o700).create(&paths.folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_attempt(paths, record)?,
         created => created?,
     }

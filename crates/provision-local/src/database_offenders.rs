@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use wpclone_provision::{CloneProblem, CloneProblemKind, Phase};
+use wpclone_provision::{CloneProblem, CloneProblemKind};
 
 use crate::engine::LocalEngine;
-use crate::local_clone::LocalClone;
 
 /// The most clones that wait to be stopped. One that finds no place is reported again.
 const MAX_WAITING: usize = 16;
@@ -28,9 +27,7 @@ pub(crate) async fn stop_offenders(engine: &Arc<LocalEngine>) {
     let mut offenders = engine.offenders.lock().await;
     while let Some(name) = offenders.recv().await {
         let found = engine.clones.all().into_iter().find(|clone| clone.name().as_str() == name);
-        // One that is being created holds only what we put into it.
-        let is_stoppable = |clone: &Arc<LocalClone>| matches!(clone.phase(), Phase::Ready | Phase::Published);
-        if let Some(clone) = found.filter(is_stoppable).filter(|clone| clone.stopping_problem().is_none()) {
+        if let Some(clone) = found.filter(|clone| clone.runs_its_own_code()) {
             tracing::error!(clone = %name, "a clone is stopped: it filled the memory of its database server");
             engine
                 .stop_clone(&clone, CloneProblem::new(CloneProblemKind::DatabaseLimitExceeded, DETAIL))

@@ -144,7 +144,8 @@ impl DatabaseServers {
         let paths = paths.clone();
         let prepare = move || {
             // It is ours, so that nobody can replace what we write in it.
-            create_dir(&paths.folder, 0o711)?;
+            create_dir(&paths.folder, if user.is_some() { 0o710 } else { 0o700 })?;
+            chown(&paths.folder, user.map(Ids::readable_by_group))?;
             if let Some(pristine) = pristine {
                 let new = paths.folder.join("new");
                 remove_all(&new)?;

@@ -35,6 +35,7 @@ mod keep_running;
 mod launcher;
 mod local_clone;
 mod local_clones;
+mod lock_watch;
 mod logs;
 mod maintenance;
 mod match_source;

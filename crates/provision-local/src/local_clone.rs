@@ -173,6 +173,11 @@ impl LocalClone {
         self.supervisors().into_iter().for_each(wpclone_supervisor::kill_descendants);
     }
 
+    /// Whether what runs in it is its own: one that is being created runs only what we put into it.
+    pub(crate) fn runs_its_own_code(&self) -> bool {
+        matches!(self.phase(), Phase::Ready | Phase::Published) && self.stopping_problem().is_none()
+    }
+
     /// Why it was stopped for good, if it was.
     pub(crate) fn stopping_problem(&self) -> Option<CloneProblem> {
         let recorded = self.record.lock().info.problem.clone().filter(|problem| problem.kind.stops_clone());

@@ -14,11 +14,11 @@ use wpclone_provision::{CloneInfo, HasUnfinishedTask, Health, Phase, SweepReport
 
 use crate::backoff::Backoff;
 use crate::database_offenders::stop_offenders;
-use crate::disk_watch;
 use crate::engine::LocalEngine;
 use crate::keep_running::{CHECK_INTERVAL, keep_clones};
 use crate::local_clone::LocalClone;
 use crate::record::CloneRecord;
+use crate::{disk_watch, lock_watch};
 
 /// The longest pause between two attempts to start the database server.
 const DATABASE_RETRY_LIMIT: Duration = Duration::from_secs(30);
@@ -67,6 +67,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>, report: impl Fn(Health)) {
         keep_template(engine, &status),
         keep_clones(engine),
         stop_offenders(engine),
+        lock_watch::run(engine),
         check_set_aside(engine),
         sweep_programs(engine),
         prewarm(engine),

@@ -74,6 +74,9 @@ const DENIED: &[c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_swapon,
     libc::SYS_syslog,
+    // Two ways to give a file a mode that a filter cannot see, or that came later than others: libraries use those then.
+    libc::SYS_openat2,
+    SYS_FCHMODAT2,
     // Filters of its own: compiled ones take memory of which the whole machine has little (net.core.bpf_jit_limit).
     libc::SYS_seccomp,
 ];
@@ -98,6 +101,8 @@ const DENIED_TO_PHP: &[c_long] = &[
     // Attributes of files, among them how much XFS allocates for the first byte that is written.
     SYS_FILE_SETATTR,
 ];
+/// fchmodat2 of Linux 6.6, on all architectures.
+const SYS_FCHMODAT2: c_long = 452;
 /// file_setattr of Linux 6.17, on all architectures.
 const SYS_FILE_SETATTR: c_long = 469;
 #[cfg(target_arch = "x86_64")]
@@ -132,6 +137,24 @@ const NEW_NAMESPACES: [c_int; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
+/// Calls that give a file a mode, with the position of that argument. Those with flags do so only with one of
+/// [`CREATING_FLAGS`].
+const WITH_MODE: &[(c_long, u8)] = &[(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (libc::SYS_mknodat, 2)];
+const WITH_FLAGS_AND_MODE: &[(c_long, u8, u8)] = &[(libc::SYS_openat, 2, 3)];
+#[cfg(target_arch = "x86_64")]
+const WITH_MODE_ON_ARCHITECTURE: &[(c_long, u8)] =
+    &[(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const WITH_MODE_ON_ARCHITECTURE: &[(c_long, u8)] = &[];
+#[cfg(target_arch = "x86_64")]
+const WITH_FLAGS_AND_MODE_ON_ARCHITECTURE: &[(c_long, u8, u8)] = &[(libc::SYS_open, 1, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const WITH_FLAGS_AND_MODE_ON_ARCHITECTURE: &[(c_long, u8, u8)] = &[];
+/// The flags of open(2) that create a file. The second is what `O_TMPFILE` has beside `O_DIRECTORY`.
+const CREATING_FLAGS: [c_int; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
+/// Programs with such a mode run as the user or group of the file, whoever starts them.
+const SET_ID_MODES: [u32; 2] = [libc::S_ISUID, libc::S_ISGID];
+
 /// The requests of ioctl(2) that put input into a terminal.
 const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
@@ -139,6 +162,10 @@ const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// there are none of, and of file systems, some of which take any space without writing it (`FS_IOC_RESVSP`).
 const DESCRIPTOR_REQUESTS: [u64; 5] =
     [libc::FIOASYNC, libc::FIOCLEX, libc::FIONBIO, libc::FIONCLEX, libc::FIONREAD];
+
+/// The commands of fcntl(2) that PHP and what it starts may not use: locks that belong to no process, so that nobody sees whose
+/// they are; leases, which delay whoever opens the file; and watched folders.
+const DENIED_COMMANDS: [c_int; 4] = [libc::F_OFD_SETLK, libc::F_OFD_SETLKW, libc::F_SETLEASE, libc::F_NOTIFY];
 
 /// The options of setsockopt(2), at the level SOL_SOCKET, that give a socket a filter.
 const SOCKET_FILTERS: [c_int; 4] = [
@@ -172,7 +199,7 @@ pub(crate) fn program(filter: SyscallFilter) -> io::Result<Vec<u8>> {
 
 /// The programs that a filter consists of. Each denies calls with another error.
 fn programs(filter: SyscallFilter) -> Result<Vec<BpfProgram>, BackendError> {
-    let mut programs = vec![denying(rules(filter)?, libc::ENOSYS)?];
+    let mut programs = vec![denying(rules(filter)?, libc::ENOSYS)?, denying(set_id_rules()?, libc::EPERM)?];
     if filter == SyscallFilter::Php {
         // Space that is not written is taken faster than anybody can look. With this error C libraries write it instead.
         let allocate = Rules::from([(libc::SYS_fallocate, Vec::new())]);
@@ -181,6 +208,10 @@ fn programs(filter: SyscallFilter) -> Result<Vec<BpfProgram>, BackendError> {
         let requests = DESCRIPTOR_REQUESTS.map(|request| argument(1, SeccompCmpOp::Ne, request));
         let requests = requests.into_iter().collect::<Result<Vec<_>, _>>()?;
         programs.push(denying(Rules::from([(libc::SYS_ioctl, vec![rule(requests)?])]), libc::ENOTTY)?);
+        // As by a kernel without them.
+        let commands = DENIED_COMMANDS.map(|command| rule([is(1, command)?]));
+        let commands = commands.into_iter().collect::<Result<Vec<_>, _>>()?;
+        programs.push(denying(Rules::from([(libc::SYS_fcntl, commands)]), libc::EINVAL)?);
         // There is no network, and what other sockets than those of Unix hold is counted for nobody.
         let sockets = Rules::from([(libc::SYS_socket, vec![rule([is_not(0, libc::AF_UNIX)?])?])]);
         programs.push(denying(sockets, libc::EAFNOSUPPORT)?);
@@ -237,11 +268,13 @@ fn rules(filter: SyscallFilter) -> Result<Rules, BackendError> {
         denied.extend([DENIED_TO_PHP, DENIED_TO_PHP_ON_ARCHITECTURE].concat());
     }
     let mut rules: Rules = denied.into_iter().map(|call| (call, Vec::new())).collect();
-    let namespaces = NEW_NAMESPACES.iter().map(|flag| {
-        let flag = u64::from(flag.unsigned_abs());
-        rule([SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)?])
-    });
-    rules.insert(libc::SYS_clone, namespaces.collect::<Result<_, _>>()?);
+    let mut clones: Vec<_> =
+        NEW_NAMESPACES.iter().map(|flag| flags_are(*flag, *flag)).collect::<Result<_, _>>()?;
+    if filter == SyscallFilter::Php {
+        // Locks of files belong to the table of open files. Shared with another process, it outlives the one they are shown for.
+        clones.push(flags_are(libc::CLONE_FILES | libc::CLONE_THREAD, libc::CLONE_FILES)?);
+    }
+    rules.insert(libc::SYS_clone, clones);
     let terminal = TERMINAL_INPUT.iter().map(|request| rule([argument(1, SeccompCmpOp::Eq, *request)?]));
     rules.insert(libc::SYS_ioctl, terminal.collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_socket, socket_rules()?);
@@ -249,6 +282,23 @@ fn rules(filter: SyscallFilter) -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_prctl, vec![rule([is(0, libc::PR_SET_SECCOMP)?])?]);
     let filters = SOCKET_FILTERS.iter().map(|option| rule([is(1, libc::SOL_SOCKET)?, is(2, *option)?]));
     rules.insert(libc::SYS_setsockopt, filters.collect::<Result<_, _>>()?);
+    Ok(rules)
+}
+
+/// Where the file system's mounts outside of the sandbox permit it, whoever reaches such a file becomes the sandbox' user.
+fn set_id_rules() -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    for mode in SET_ID_MODES {
+        for (call, at) in [WITH_MODE, WITH_MODE_ON_ARCHITECTURE].concat() {
+            rules.entry(call).or_default().push(rule([has_bits(at, mode.into())?])?);
+        }
+        for (call, flags_at, at) in [WITH_FLAGS_AND_MODE, WITH_FLAGS_AND_MODE_ON_ARCHITECTURE].concat() {
+            for flag in CREATING_FLAGS {
+                let creates = has_bits(flags_at, flag.unsigned_abs().into())?;
+                rules.entry(call).or_default().push(rule([creates, has_bits(at, mode.into())?])?);
+            }
+        }
+    }
     Ok(rules)
 }
 
@@ -277,9 +327,19 @@ fn rule(conditions: impl IntoIterator<Item = SeccompCondition>) -> Result<Seccom
     SeccompRule::new(conditions.into_iter().collect())
 }
 
+/// The flags of clone(2), of which these are looked at, are those.
+fn flags_are(mask: c_int, flags: c_int) -> Result<SeccompRule, BackendError> {
+    let (mask, flags) = (u64::from(mask.unsigned_abs()), u64::from(flags.unsigned_abs()));
+    rule([SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), flags)?])
+}
+
 /// A condition on an argument, of which the kernel reads 32 bits.
 fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+}
+
+fn has_bits(index: u8, bits: u64) -> Result<SeccompCondition, BackendError> {
+    argument(index, SeccompCmpOp::MaskedEq(bits), bits)
 }
 
 fn is(index: u8, value: c_int) -> Result<SeccompCondition, BackendError> {

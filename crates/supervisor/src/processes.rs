@@ -1,6 +1,8 @@
 //! Finds and kills processes by /proc.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +11,27 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 /// How often processes that start others meanwhile are killed again.
 const MAX_KILL_ROUNDS: u32 = 50;
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The most that is read of a file of /proc. The list of a process' mappings or mounts has a path in each line, and a process
+/// can make paths of any length.
+const MAX_PROC_FILE_BYTES: u64 = 16 << 20;
+
+/// What was read of a file of /proc.
+pub(crate) struct ProcFile {
+    pub(crate) content: Vec<u8>,
+    /// Whether that is all.
+    pub(crate) is_complete: bool,
+}
+
+impl ProcFile {
+    /// Reads such a file, up to a bound.
+    pub(crate) fn read(file: impl Read) -> io::Result<Self> {
+        let mut content = Vec::new();
+        file.take(MAX_PROC_FILE_BYTES + 1).read_to_end(&mut content)?;
+        let is_complete = content.len() as u64 <= MAX_PROC_FILE_BYTES;
+        Ok(Self { content, is_complete })
+    }
+}
 
 /// The ids of all visible processes.
 pub(crate) fn all() -> impl Iterator<Item = i32> {
@@ -96,9 +119,11 @@ pub(crate) fn kill(pid: i32) {
 /// Whether the mount namespace of a process has a mount of this folder, as that of a sandbox has.
 fn has_mount(pid: i32, folder: &Path) -> bool {
     // proc(5): the fifth field is the mount point.
-    let folder = folder.to_string_lossy();
-    fs::read_to_string(format!("/proc/{pid}/mountinfo"))
-        .is_ok_and(|mounts| mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(&folder)))
+    let folder = folder.as_os_str().as_bytes();
+    let is_mount = |mount: &[u8]| mount.split(|byte| *byte == b' ').nth(4) == Some(folder);
+    // Of a list without end, what is read is the beginning: a sandbox is created with its mounts.
+    let mounts = File::open(format!("/proc/{pid}/mountinfo")).and_then(|mounts| ProcFile::read(mounts));
+    mounts.is_ok_and(|mounts| mounts.content.split(|byte| *byte == b'\n').any(is_mount))
 }
 
 /// Kills the orphans of a killed supervisor: every process whose working folder is this folder or below it, that has it as
@@ -178,4 +203,17 @@ fn proportional_set_size(pid: i32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let kib = rollup.lines().find_map(|l| l.strip_prefix("Pss:"))?.split_whitespace().next()?;
     kib.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_proc_is_read_up_to_a_bound() {
+        let whole = ProcFile::read(io::repeat(b'a').take(MAX_PROC_FILE_BYTES)).unwrap();
+        assert_eq!((whole.content.len() as u64, whole.is_complete), (MAX_PROC_FILE_BYTES, true));
+        let endless = ProcFile::read(io::repeat(b'a')).unwrap();
+        assert!(!endless.is_complete && endless.content.len() as u64 <= MAX_PROC_FILE_BYTES + 1);
+    }
 }

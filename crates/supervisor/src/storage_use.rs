@@ -11,7 +11,7 @@ use rustix::fs::{major, minor};
 use rustix::process::getpid;
 
 use crate::bubblewrap::is_in_system_folder;
-use crate::processes::{all, parent};
+use crate::processes::{ProcFile, all, parent};
 
 /// The links to files in a thread's folder in /proc: its working folder, its root folder, and its program.
 const LINKS: [&str; 3] = ["cwd", "root", "exe"];
@@ -69,7 +69,8 @@ impl ProcessTable {
     }
 
     /// A child of this process and all its descendants; nothing when it is not a child of ours any more.
-    fn descendants(&self, child: u32) -> Vec<i32> {
+    #[must_use]
+    pub fn descendants(&self, child: u32) -> Vec<i32> {
         let own = self.children.get(&getpid().as_raw_nonzero().get());
         let is_own = |pid: &i32| own.is_some_and(|children| children.contains(pid));
         let mut found: Vec<i32> = i32::try_from(child).into_iter().filter(is_own).collect();
@@ -133,7 +134,7 @@ impl RemovedFiles {
                     && is_denied(&error)
                 {
                     // Only root may follow the links of mappings.
-                    self.found.hides_files |= has_removed_mapping(&folder, self.device);
+                    self.add_mappings(&folder);
                     break;
                 }
             }
@@ -149,6 +150,14 @@ impl RemovedFiles {
             self.found.removed_files += 1;
         }
         Ok(())
+    }
+
+    /// Looks through the list of a thread's mappings: proc_pid_maps(5).
+    fn add_mappings(&mut self, folder: &Path) {
+        // The process may have ended.
+        let Ok(list) = File::open(folder.join("maps")).and_then(|maps| ProcFile::read(maps)) else { return };
+        self.found.hides_files |= has_removed_mapping(&list.content, self.device);
+        self.found.is_incomplete |= !list.is_complete;
     }
 
     /// Adds the Unix sockets of a process' network namespace.
@@ -184,15 +193,16 @@ fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Whether a thread, by its folder in /proc, has mapped a removed file of this device: proc_pid_maps(5). Those of the machine's
-/// programs, which an update has replaced, do not count.
-fn has_removed_mapping(folder: &Path, device: u64) -> bool {
+/// Whether a list of mappings has a removed file of this device: proc_pid_maps(5). Those of the machine's programs, which an
+/// update has replaced, do not count.
+fn has_removed_mapping(maps: &[u8], device: u64) -> bool {
     let device = format!("{:02x}:{:02x}", major(device), minor(device));
-    let is_removed = |map: &str| {
+    let is_removed = |map: &[u8]| {
+        let map = String::from_utf8_lossy(map);
         let mut fields = map.splitn(6, ' ');
         let is_of_device = fields.nth(3) == Some(&device);
         let path = fields.nth(1).unwrap_or_default().trim_start();
         is_of_device && path.ends_with(" (deleted)") && !is_in_system_folder(Path::new(path))
     };
-    fs::read(folder.join("maps")).is_ok_and(|maps| String::from_utf8_lossy(&maps).lines().any(is_removed))
+    maps.split(|byte| *byte == b'\n').any(is_removed)
 }

@@ -32,6 +32,8 @@ named! {
         DiskLimitExceeded = "disk_limit_exceeded",
         /// It was stopped because it filled the memory of its database server. It is not started again.
         DatabaseLimitExceeded = "database_limit_exceeded",
+        /// It was stopped because it held very many locks of files, which take memory of the machine. It is not started again.
+        LockLimitExceeded = "lock_limit_exceeded",
         /// What is stored of it cannot be read. It is kept, and not run until it can be read again.
         Unreadable = "unreadable",
         /// It is being deleted, but something of it cannot be removed. It is tried again and again, with growing pauses.
@@ -43,7 +45,7 @@ impl CloneProblemKind {
     /// Whether a clone with this problem is not run, also after a restart of its provisioner.
     #[must_use]
     pub const fn stops_clone(self) -> bool {
-        matches!(self, Self::DiskLimitExceeded | Self::DatabaseLimitExceeded)
+        matches!(self, Self::DiskLimitExceeded | Self::DatabaseLimitExceeded | Self::LockLimitExceeded)
     }
 }
 

@@ -183,7 +183,10 @@ fn problem(error: ProvisionError) -> Box<Problem> {
         ProvisionError::IsolationUnavailable(_) => Code::IsolationUnavailable,
         ProvisionError::LimitReached { .. } | ProvisionError::OwnerLimitReached { .. } => Code::ClonesFull,
         ProvisionError::Stopped { problem, .. }
-            if problem.kind == CloneProblemKind::DatabaseLimitExceeded =>
+            if matches!(
+                problem.kind,
+                CloneProblemKind::DatabaseLimitExceeded | CloneProblemKind::LockLimitExceeded
+            ) =>
         {
             Code::CloneBroken
         }

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         resources::memory_and_memory_files_of_a_clone_are_bounded,
         resources::what_the_kernel_counts_for_all_is_out_of_a_clones_reach,
         resources::a_clone_gets_no_sockets_of_networks,
+        resources::a_clone_that_holds_very_many_locks_of_files_is_stopped,
         resources::control_groups_of_a_killed_owner_are_removed_with_another_state_folder_too,
         sandbox::phps_log_reaches_the_caller_and_nothing_in_its_place_does,
         sandbox::a_planted_socket_gets_nothing,

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use wpclone_provision::{Health, Provisioner as _, Routing};
+use wpclone_provision::{CloneProblemKind, Health, Provisioner as _, Routing};
 
+use crate::database_bounds::until_stopped;
 use crate::owner::{kill_with_supervisors, started};
 use crate::support::{
     Lab, folder, free_address, http, processes_in, processes_of, responds, uid_of, until, wordpress,
@@ -91,6 +92,49 @@ pub(crate) async fn a_clone_gets_no_sockets_of_networks() {
     lab.put(&one.name, "network.pl", NETWORK_SOCKETS);
     let answer = lab.eval(&one, false, "echo shell_exec('perl network.pl 2>&1');").await;
     assert_eq!(answer, "Address family not supported by protocol\n".repeat(5));
+    lab.end().await;
+}
+
+/// Locks every second byte of files, in several processes, and prints which other locks it gets: those of open files, and those
+/// of a table of open files that another process shares (flags and numbers of x86-64).
+const LOCKS: &str = r#"
+use Fcntl qw(:flock :seek F_SETLK F_WRLCK);
+sub lock_of { pack('s s x4 q q i x4', F_WRLCK, SEEK_SET, $_[0], 1, 0) }
+my @got;
+open(my $other, '+>', 'lock') or die;
+push @got, 'a lock of an open file' if fcntl($other, 37, lock_of(0)); # F_OFD_SETLK
+my $child = syscall(56, 0x400 | 17, 0, 0, 0, 0); # clone(CLONE_FILES | SIGCHLD)
+exit if $child == 0;
+push @got, 'a shared table' if $child > 0;
+$| = 1;
+print 'it has: ', join(', ', @got), "\n";
+for my $process (1..8) {
+    next if fork;
+    for (my $n = 0; $n < 900; $n++) {
+        open($files[$n], '+>', "locks-$process-$n") or last;
+        fcntl($files[$n], F_SETLK, lock_of(2 * $_)) || last for 1..1000;
+    }
+    sleep 3600;
+}
+"#;
+
+pub(crate) async fn a_clone_that_holds_very_many_locks_of_files_is_stopped() {
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let lab = Lab::start().await;
+    let ((one, _), (two, _)) = (lab.clone("one").await, lab.clone("two").await);
+    lab.put(&one.name, "locks.pl", LOCKS);
+    let uid = uid_of(&lab, &one);
+    let answer = lab.eval(&one, false, "shell_exec('perl locks.pl >got 2>&1 &');").await;
+    assert_eq!(answer, "");
+    until_stopped(&lab, &one, CloneProblemKind::LockLimitExceeded, "locks").await;
+    until("its programs to be gone", async || processes_of(uid).is_empty()).await;
+    let got = std::fs::read_to_string(lab.tree(&one.name).join("got")).expect("what it printed");
+    assert_eq!(got, "it has: \n");
+    responds(&two).await;
+    assert_eq!(lab.get(&two.name).await.expect("the neighbour").problem, None);
+    lab.local.delete(&one.name).await.expect("deleted");
     lab.end().await;
 }
 
