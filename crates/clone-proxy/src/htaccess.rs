@@ -1,9 +1,12 @@
 //! Access rules of `.htaccess` files. Plugins protect their folders with them; other directives are ignored.
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
-/// The most bytes of a compiled pattern.
+/// The most bytes of a compiled pattern, and of a pattern.
 const MAX_REGEX_BYTES: usize = 1 << 16;
+const MAX_PATTERN_BYTES: usize = 1 << 10;
+/// Groups that a pattern may have, beside those that only join: other ones could switch Unicode on.
+const GROUPS: [&str; 3] = ["?:", "?i)", "?i:"];
 /// The most patterns that are compiled for a request: a clone may write any number into its files.
 const MAX_PATTERNS: usize = 32;
 
@@ -55,7 +58,7 @@ pub(crate) fn denies(rules: &[Rule], name: &str) -> bool {
         Files::Names(pattern) => {
             patterns += 1;
             let regex = if patterns <= MAX_PATTERNS { compiled(pattern) } else { None };
-            regex.map_or(rule.deny, |regex| regex.is_match(name))
+            regex.map_or(rule.deny, |regex| regex.is_match(name.as_bytes()))
         }
     };
     rules.iter().rev().find(|rule| matches(rule)).is_some_and(|rule| rule.deny)
@@ -84,8 +87,17 @@ fn unquoted(text: &str) -> &str {
     text.trim().trim_matches(['"', '\''])
 }
 
+/// Compiles a pattern as one of bytes: a class of Unicode has more than a million members, and is translated before anything
+/// limits the size of the program.
 fn compiled(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build().ok()
+    let is_group = |(at, _)| {
+        let group = &pattern[at + 1..];
+        !group.starts_with('?') || GROUPS.iter().any(|known| group.starts_with(known))
+    };
+    if pattern.len() > MAX_PATTERN_BYTES || !pattern.match_indices('(').all(is_group) {
+        return None;
+    }
+    RegexBuilder::new(pattern).unicode(false).size_limit(MAX_REGEX_BYTES).build().ok()
 }
 
 /// A shell pattern as a regular expression.
@@ -140,6 +152,20 @@ mod tests {
         assert!(!denies(&parse(&format!("{deny}{}", "Allow from all")), "a.zip"));
         assert!(!denies(&parse(&allow), "a.zip"));
         assert!(denies(&parse(&format!("{deny}{allow}")), "a.zip"), "the first is the 33rd from the end");
+    }
+
+    #[test]
+    fn patterns_that_would_take_long_to_compile_are_not_compiled() {
+        let classes = "[\\x00-\\xff]".repeat(MAX_PATTERN_BYTES / 12);
+        assert!(compiled(&format!("(?i){classes}")).is_some());
+        for pattern in
+            ["(?u)(?i)[\\x{0}-\\x{10ffff}]", "(?iu:a)", "[\\x{0}-\\x{10ffff}]", "\\p{L}", "(?x)a", "(?=a)"]
+        {
+            assert!(compiled(pattern).is_none(), "{pattern}");
+        }
+        assert!(compiled(&"a".repeat(MAX_PATTERN_BYTES + 1)).is_none());
+        assert!(compiled("(((a{99}){99}){99})").is_none());
+        assert!(compiled("^(?:ü|(?i:Ä)).txt$").is_some_and(|regex| regex.is_match("ü.txt".as_bytes())));
     }
 
     #[test]

@@ -19,6 +19,10 @@ use tokio_util::io::ReaderStream;
 
 use crate::pages;
 
+/// The last second of the year 9999, in seconds since 1970: dates of HTTP have four digits for the year (RFC 9110, 5.6.7). A clone
+/// may give its files any time.
+const LAST_HTTP_DATE: u64 = 253_402_300_799;
+
 /// Sends a file, a range of it, or 304 when the client has it.
 pub(crate) async fn serve<B>(request: &Request<B>, file: File, name: &OsStr) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -27,7 +31,7 @@ pub(crate) async fn serve<B>(request: &Request<B>, file: File, name: &OsStr) -> 
         return page;
     }
     let Ok(found) = file.metadata() else { return pages::internal_error() };
-    let modified = u64::try_from(found.mtime()).unwrap_or_default();
+    let modified = u64::try_from(found.mtime()).unwrap_or_default().min(LAST_HTTP_DATE);
     let validators = Validators {
         length: found.len(),
         etag: format!("\"{:x}-{:x}-{:x}\"", found.len(), found.mtime(), found.mtime_nsec()),
@@ -153,6 +157,15 @@ impl Validators {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_of_a_far_year_is_sent() {
+        // This file system has times of 64 bits.
+        let file = tempfile::tempfile_in("/dev/shm").unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(2 * LAST_HTTP_DATE)).unwrap();
+        let response = serve(&Request::new(()), file, OsStr::new("a.txt")).await;
+        assert_eq!(response.headers()[LAST_MODIFIED], "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
 
     #[test]
     fn ranges_and_conditions_are_evaluated() {
