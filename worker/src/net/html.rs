@@ -9,11 +9,12 @@ use wpclone_task::SiteText;
 
 /// Pages of wp-admin take some 20 ms. HTML can be made to cost the square of its length.
 const PARSE_DEADLINE: Duration = Duration::from_secs(1);
-/// The deadline is checked after so many bytes.
+/// The bounds are checked after each tag, and after so many bytes: at a tag, HTML may repeat all that is open.
 const CHUNK: usize = 4 << 10;
 /// Browsers nest at most 512 elements, so no page needs more.
 const MAX_DEPTH: usize = 520;
 const MAX_NODES: usize = 200_000;
+const MAX_ATTRIBUTES: usize = 400_000;
 /// The most characters of a page's text that are kept. It is cut again after it was redacted.
 const MAX_TEXT: usize = 2000;
 /// Elements whose text is not shown.
@@ -23,15 +24,17 @@ const HIDDEN_ELEMENTS: [&str; 6] = ["head", "noscript", "script", "style", "temp
 pub(crate) struct HtmlPage(Html);
 
 impl HtmlPage {
-    /// `None` when it takes too long, or is nested deeper than browsers nest.
+    /// `None` when it takes too long, becomes too large, or is nested deeper than browsers nest.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let end = Instant::now() + PARSE_DEADLINE;
         let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), Default::default());
-        let mut rest = text;
+        let (mut rest, mut size) = (text, TreeSize::default());
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK.min(rest.len())));
+            let length = rest.find('>').map_or(rest.len(), |end| end + 1).min(CHUNK);
+            let (chunk, after) = rest.split_at(rest.floor_char_boundary(length));
             parser.process(StrTendril::from_slice(chunk));
-            if Instant::now() > end {
+            size.grow(&parser.tokenizer.sink.sink.0.borrow());
+            if size.is_exceeded() || Instant::now() > end {
                 return None;
             }
             rest = after;
@@ -99,22 +102,42 @@ impl HtmlPage {
     }
 }
 
+/// What a tree holds so far.
+#[derive(Default)]
+struct TreeSize {
+    nodes: usize,
+    attributes: usize,
+}
+
+impl TreeSize {
+    /// Adds what is new in the tree.
+    fn grow(&mut self, html: &Html) {
+        let nodes = html.tree.values();
+        let all = nodes.len();
+        let new = nodes.rev().take(all - self.nodes);
+        let attributes = new.filter_map(scraper::Node::as_element).map(|element| element.attrs.len());
+        self.attributes += attributes.sum::<usize>();
+        self.nodes = all;
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.nodes > MAX_NODES || self.attributes > MAX_ATTRIBUTES
+    }
+}
+
 /// Whether selecting in it is cheap.
 fn is_bounded(html: &Html) -> bool {
-    let nodes = html.tree.nodes();
-    nodes.len() <= MAX_NODES && {
-        let mut depth = 0_usize;
-        for edge in html.tree.root().traverse() {
-            match edge {
-                ego_tree::iter::Edge::Open(_) => depth += 1,
-                ego_tree::iter::Edge::Close(_) => depth -= 1,
-            }
-            if depth > MAX_DEPTH {
-                return false;
-            }
+    let mut depth = 0_usize;
+    for edge in html.tree.root().traverse() {
+        match edge {
+            ego_tree::iter::Edge::Open(_) => depth += 1,
+            ego_tree::iter::Edge::Close(_) => depth -= 1,
         }
-        true
+        if depth > MAX_DEPTH {
+            return false;
+        }
     }
+    true
 }
 
 #[cfg(test)]
@@ -129,6 +152,27 @@ mod tests {
         }
         let numbered: String = (0..20_000).map(|n| format!("<font a{n}>")).collect();
         assert!(HtmlPage::parse(&numbered).is_none());
+    }
+
+    #[test]
+    fn a_page_that_repeats_its_open_elements_ends_at_the_bound() {
+        let names = ["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u"];
+        for (attributes, elements) in [(1, 8_000), (40, 500)] {
+            let element = |n: usize| {
+                let list: String = (0..attributes).map(|k| format!(" a{n}-{k}")).collect();
+                format!("<{}{list}>", names[n % names.len()])
+            };
+            let open: String = (0..elements).map(element).collect();
+            let text = format!("<p>{open}{}", "<p>x".repeat(2_000));
+            let mut parser =
+                driver::parse_document(HtmlTreeSink::new(Html::new_document()), Default::default());
+            parser.process(StrTendril::from_slice(&format!("<p>{open}<p>x<p>x")));
+            let mut size = TreeSize::default();
+            size.grow(&parser.finish());
+            // One tag repeats them all.
+            assert!(size.nodes > 2 * elements && size.attributes > 2 * elements * attributes);
+            assert!(HtmlPage::parse(&text).is_none(), "{attributes}");
+        }
     }
 
     #[test]
