@@ -98,6 +98,7 @@ fn task(request: Request) -> Option<TaskView> {
         sealed_callback: None,
         limits: wpclone_queue::OwnerLimits::default(),
         shares_slots: false,
+        share_key: None,
     });
     Some(TaskView { created_at: at(CREATED_AT), ..task })
 }

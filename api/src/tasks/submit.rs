@@ -59,7 +59,8 @@ pub async fn create_app_password(
 /// Creates a clone that expires, with all content of the source. The task's result is `clone` (name, url, username,
 /// password, `expires_at`, `effective_isolation`), `source_api_key` (null when the migrator is removed), `migrator` and
 /// `fidelity`, a summary of the artifact `fidelity.json`. `migrator` says for each site whether the task `removed` the
-/// migrator that it had installed, or `kept` one that was there before. The task waits while no worker creates clones.
+/// migrator that it had installed, or `kept` one that was there before; `in_use` means that other clones of the source, which
+/// use it as well, remove it. The task waits while no worker creates clones.
 ///
 /// With `target` the content is copied to an empty WordPress of yours. `clone` is then null, and `target` holds its
 /// `url`, the `username` to log in with (the source's, with the source's password) and `remove_to_go_live`: the must-use
@@ -111,6 +112,8 @@ pub(crate) async fn submit(
         let text = request.fingerprint_text(callback.as_ref());
         Idempotency { key, fingerprints: app.sealer.fingerprints(&text) }
     });
+    let share_key =
+        request.share_text(&caller.name).and_then(|text| app.sealer.fingerprints(&text).into_iter().next());
     let (id, (request, secrets)) = (TaskId::new(), request.split_secrets());
     let task = NewTask {
         id,
@@ -122,6 +125,7 @@ pub(crate) async fn submit(
         sealed_callback: callback.map(|url| seal_callback(&app.sealer, id, &url)).transpose()?,
         limits: caller.limits,
         shares_slots: app.tokens.as_ref().is_some_and(Tokens::has_several_owners),
+        share_key,
     };
     drop(secrets);
     let id = match enqueue(app, &task).await? {

@@ -24,6 +24,8 @@ const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 const CHECKPOINT: &str = "checkpoint";
 /// The prefix of what an attempt at the step has kept for the next one.
 const SESSION: &str = "session";
+/// The prefix of what the first of the tasks that read a site has stored for the others.
+const SHARE: &str = "share";
 
 /// A claim that is asked for until it is answered. Without an answer it is unknown whether it was executed; asked for again
 /// with the same value, the lease is that of the first time. A new value is a new claim.
@@ -276,7 +278,7 @@ impl<'a> RawClaim<'a> {
         let mut outputs: BTreeMap<String, StoredOutput> = BTreeMap::new();
         for pair in self.outputs.chunks_exact(2) {
             let (step, part) = pair[0].split_once('.')?;
-            if matches!(step, CHECKPOINT | SESSION) {
+            if matches!(step, CHECKPOINT | SESSION | SHARE) {
                 continue;
             }
             let output = outputs.entry(plan.get(step.parse::<usize>().ok()?)?.name.clone()).or_default();
@@ -297,13 +299,10 @@ impl<'a> RawClaim<'a> {
         self.outputs.chunks_exact(2).filter_map(checkpoint).collect()
     }
 
-    /// The sealed session of an earlier attempt at the step.
-    fn kept_session(&self) -> Option<String> {
-        let pair = self
-            .outputs
-            .chunks_exact(2)
-            .find(|pair| pair[0].split_once('.').is_some_and(|(kind, _)| kind == SESSION))?;
-        Some(pair[1].clone())
+    /// The value of the one pair of this kind: the sealed session of an earlier attempt, or what is shared.
+    fn only(&self, kind: &str) -> Option<String> {
+        let is_of_kind = |pair: &&[String]| pair[0].split_once('.').is_some_and(|(of, _)| of == kind);
+        self.outputs.chunks_exact(2).find(is_of_kind).map(|pair| pair[1].clone())
     }
 
     /// A step; `None` when this version cannot read it.
@@ -328,7 +327,8 @@ impl<'a> RawClaim<'a> {
             replays: self.replays.parse().ok()?,
             outputs,
             checkpoints: self.checkpoints(),
-            kept_session: self.kept_session(),
+            kept_session: self.only(SESSION),
+            shared: self.only(SHARE),
         })
     }
 

@@ -10,7 +10,7 @@ use crate::functions::Call;
 use crate::record::{TaskSnapshot, body, millis, unreadable};
 use crate::{
     CancelOutcome, EnqueueOutcome, LimitExceeded, NewTask, OwnerLimits, Queue, QueueError, ReplayOutcome,
-    StoredEvent, TaskFilter, TaskLookup, TaskPage, TaskRecord, ms,
+    SiteLock, StoredEvent, TaskFilter, TaskLookup, TaskPage, TaskRecord, ms,
 };
 
 /// The most bytes of a request, its sealed secrets included.
@@ -29,7 +29,13 @@ impl Queue {
     /// The request is too large, or Redis failed; after a lost connection it is unknown whether the task was accepted.
     pub async fn enqueue(&self, task: &NewTask) -> Result<EnqueueOutcome, QueueError> {
         let NewTask { id, request, .. } = task;
-        self.enqueue_with_plan(task, &request.plan(), request.site_keys(*id), request.kind().priority()).await
+        let read = request.read_site();
+        let lock = |site: SiteKey| {
+            let share_key = task.share_key.clone().filter(|_| read.as_ref() == Some(&site));
+            SiteLock { site, share_key }
+        };
+        let locks = request.site_keys(*id).into_iter().map(lock);
+        self.enqueue_with_plan(task, &request.plan(), locks, request.kind().priority()).await
     }
 
     /// [`Queue::enqueue`] with any plan, for tests.
@@ -38,11 +44,18 @@ impl Queue {
         &self,
         task: &NewTask,
         plan: &Plan,
-        mut sites: Vec<SiteKey>,
+        sites: impl IntoIterator<Item = impl Into<SiteLock>>,
         priority: u8,
     ) -> Result<EnqueueOutcome, QueueError> {
-        sites.sort();
-        sites.dedup();
+        let mut sites: Vec<SiteLock> = sites.into_iter().map(Into::into).collect();
+        // A site that the task also changes is not shared: that lock comes first.
+        sites.sort_by(|a, b| (&a.site, &a.share_key).cmp(&(&b.site, &b.share_key)));
+        sites.dedup_by(|later, first| later.site == first.site);
+        let is_malformed =
+            |lock: &SiteLock| lock.share_key.as_ref().is_some_and(|k| k.is_empty() || k.contains(['~', ' ']));
+        if sites.iter().any(is_malformed) {
+            return Err(QueueError::Unexpected("a share key must be one word without `~`".into()));
+        }
         let (body, plan, sites) = body(task, plan, &sites)?;
         if body.len() > MAX_REQUEST {
             return Err(QueueError::TooLarge("the request"));

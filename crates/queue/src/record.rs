@@ -7,12 +7,10 @@ use jiff::Timestamp;
 use redis::{Value, from_redis_value};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
-use wpclone_task::{
-    CallbackView, Plan, Problem, Progress, SiteKey, Stage, State, StepPlan, StepView, merge_output,
-};
+use wpclone_task::{CallbackView, Plan, Problem, Progress, Stage, State, StepPlan, StepView, merge_output};
 
 use crate::site_cleanup::left_on_sites;
-use crate::{NewTask, QueueError, TaskRecord};
+use crate::{NewTask, QueueError, SiteLock, TaskRecord};
 
 /// A step of a stored plan.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,11 +33,11 @@ const LINES: usize = 8;
 pub(crate) fn body(
     task: &NewTask,
     plan: &Plan,
-    sites: &[SiteKey],
+    sites: &[SiteLock],
 ) -> Result<(String, String, String), QueueError> {
     let request = serde_json::to_string(&task.request).map_err(|_| unreadable("request"))?;
     let plan = plan_text(plan);
-    let sites = sites.iter().map(SiteKey::as_str).collect::<Vec<_>>().join(" ");
+    let sites = sites.iter().map(lock_text).collect::<Vec<_>>().join(" ");
     let lines: [&str; LINES] = [
         task.request.kind().as_str(),
         &task.owner,
@@ -56,6 +54,14 @@ pub(crate) fn body(
         ));
     }
     Ok((lines.join("\n"), plan, sites))
+}
+
+/// A lock as it is stored: the site, after the key by which it is shared (`read_sites` in record.lua).
+fn lock_text(lock: &SiteLock) -> String {
+    match &lock.share_key {
+        Some(key) => format!("~{key}~{}", lock.site),
+        None => lock.site.to_string(),
+    }
 }
 
 /// A task's record.

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wpclone_task::{
-    CallbackView, Code, Event, Kind, Problem, Progress, Stage, StageSlots, State, StepView, StoredRequest,
-    TaskId,
+    CallbackView, Code, Event, Kind, Problem, Progress, SiteKey, Stage, StageSlots, State, StepView,
+    StoredRequest, TaskId,
 };
 
 use crate::OwnerLimits;
@@ -36,6 +36,24 @@ pub struct NewTask {
     /// Whether there are other owners. Then workers keep a part of their slots free of this owner's transfers and callbacks, and
     /// a part of their places for clones free of its clones.
     pub shares_slots: bool,
+    /// Tasks with the same key may read a source at the same time ([`StoredRequest::read_site`]); it has no `~` and no space.
+    /// `None` for a task that has its source for itself.
+    pub share_key: Option<String>,
+}
+
+/// The lock of a site that a task takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteLock {
+    /// The site.
+    pub site: SiteKey,
+    /// The key by which it is shared with other tasks; `None` for a task that has it alone.
+    pub share_key: Option<String>,
+}
+
+impl From<SiteKey> for SiteLock {
+    fn from(site: SiteKey) -> Self {
+        Self { site, share_key: None }
+    }
 }
 
 /// What identifies a repeated request.
@@ -174,6 +192,9 @@ pub struct Claim {
     pub checkpoints: BTreeMap<String, String>,
     /// The sealed session that an earlier attempt at this step has kept ([`Queue::keep_session`](crate::Queue::keep_session)).
     pub kept_session: Option<String>,
+    /// In the task's first phase, when it reads its source beside other tasks: what the first of them has stored
+    /// ([`Queue::share_site`](crate::Queue::share_site)).
+    pub shared: Option<String>,
 }
 
 /// A claimed callback: the end of a task, to be reported to its callback address. Its lease is used like that of a step.

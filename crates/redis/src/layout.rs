@@ -8,7 +8,7 @@ use redis::RedisError;
 
 /// The layout of keys and records that this version reads and writes. Increase it with every change that an older program
 /// would misread.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// The code of the error reply.
 const CODE: &str = "LAYOUT";

@@ -22,6 +22,7 @@ fn task(owner: &str, shares_slots: bool) -> NewTask {
         sealed_callback: Some("sealed-address".into()),
         limits: OwnerLimits::default(),
         shares_slots,
+        share_key: None,
     }
 }
 

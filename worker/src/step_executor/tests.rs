@@ -61,6 +61,7 @@ impl Fixture {
             sealed_callback: None,
             limits: OwnerLimits::default(),
             shares_slots: false,
+            share_key: None,
         };
         let accepted = self.executor.queue.enqueue(&task).await.unwrap();
         assert_eq!(accepted, EnqueueOutcome::Accepted(task.id));

@@ -138,6 +138,7 @@ fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
         sealed_callback: None,
         limits: OwnerLimits::default(),
         shares_slots: false,
+        share_key: None,
     })
 }
 

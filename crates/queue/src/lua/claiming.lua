@@ -36,6 +36,19 @@ local function append_kept_session(t, i, answer)
   end
 end
 
+-- Appends what the first of the tasks that read a site has stored for the others.
+local function append_share(t, answer)
+  if t.phase ~= 0 then return end
+  for site in pairs(t.share) do
+    local h = site_hash(site)
+    local value = call('SISMEMBER', site_readers(h), t.id) == 1 and call('HGET', site_share(h), 'value')
+    if value then
+      answer[#answer + 1] = 'share.value'
+      answer[#answer + 1] = value
+    end
+  end
+end
+
 -- What a claim returns of a step that is leased.
 local function claim_answer(t, i)
   local live = t.live
@@ -45,6 +58,7 @@ local function claim_answer(t, i)
   if #t.plan > 1 then append_outputs(t, answer) end
   append_checkpoints(t, answer)
   append_kept_session(t, i, answer)
+  append_share(t, answer)
   if is_site_cleanup(t) then answer[#answer + 1] = live.superseded or '' end
   return answer
 end

@@ -80,6 +80,7 @@ local function finish(t, state, text, problem, code)
   if is_delivery(t) then return finish_delivery(t, state, code) end
   if is_site_cleanup(t) then return finish_site_cleanup(t, state) end
   if t.readable then
+    leave_shared_sites(t)
     local left, manual = queue_site_cleanups(t, t.phase ~= t.plan.cleanup_phase)
     if left and state == 'cancelled' then text = text .. ' What is left on ' .. left .. ' is removed as soon as it can be reached.' end
     if manual and state == 'cancelled' then text = text .. ' ' .. manual end
@@ -127,6 +128,7 @@ local function needs_cleanup(t)
     if t.state ~= 'running' then return false end -- nothing was done
     t.phase = last
     set(t, 'phase', int(last))
+    leave_shared_sites(t)
     release_locks(t, sites_to_clean_up(t))
     call('ZADD', KEY.cleanup_deadlines, int(NOW + CLEANUP), t.id)
     start_phase(t, NOW)

@@ -26,7 +26,8 @@ end
 local sharing = ARGV[12] == '1' and ' shared' or ''
 local record = RECORD_VERSION .. ' ' .. NOW_TEXT .. ' ' .. ARGV[3] .. sharing .. '\n' .. ARGV[4]
 if not call('SET', task_key('task', id), record, 'NX') then return { 'new' } end
-local t = { id = id, owner = owner, plan = read_plan(ARGV[6]), sites = read_sites(ARGV[7]), phase = 0, state = 'queued',
+local sites, share = read_sites(ARGV[7])
+local t = { id = id, owner = owner, plan = read_plan(ARGV[6]), sites = sites, share = share, phase = 0, state = 'queued',
   score = NOW - 60000 * ARGV[3], live = {} }
 index_queued(t)
 if idempotency ~= '' then
@@ -34,9 +35,6 @@ if idempotency ~= '' then
   call('PEXPIRE', idempotency, ARGV[9])
 end
 start_or_wait(t)
-if t.writes then
-  flush(t)
-else
-  call('PUBLISH', KEY.task_changed, id .. ' ' .. owner) -- the first state is not written
-end
+t.publish = true -- the first state is not written
+flush(t)
 return { 'new' }

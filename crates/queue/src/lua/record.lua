@@ -40,12 +40,15 @@ local function read_plan(text)
   return plan
 end
 
+-- The sites of a task, and of those that it only reads the key by which it shares them: `~<key>~<site>`.
 local function read_sites(text)
-  if text == '' then return {} end
-  if not string.find(text, ' ', 1, true) then return { text } end
-  local sites = {}
-  for site in string.gmatch(text, '%S+') do sites[#sites + 1] = site end
-  return sites
+  local sites, share = {}, {}
+  for word in string.gmatch(text, '%S+') do
+    local key, site = string.match(word, '^~([^~]+)~(.+)$')
+    sites[#sites + 1] = site or word
+    if site then share[site] = key end
+  end
+  return sites, share
 end
 
 -- The task of a record; nil when the record is corrupt or of another version. `sharing` is what follows the priority:
@@ -64,9 +67,10 @@ local function read_body(id, body)
   local plan = version == RECORD_VERSION and read_plan(sub(body, ends[3] + 1, ends[4] - 1))
   if not plan or #plan == 0 then return nil end
   created = tonumber(created)
+  local sites, share = read_sites(sub(body, ends[4] + 1, ends[5] - 1))
   return { id = id, body = body, ends = ends, created = created, score = created - 60000 * tonumber(priority),
     sharing = sharing, kind = sub(body, ends[1] + 1, ends[2] - 1), owner = sub(body, ends[2] + 1, ends[3] - 1), plan = plan,
-    sites = read_sites(sub(body, ends[4] + 1, ends[5] - 1)), readable = true, live = false, state = '', phase = 0, ending = '',
+    sites = sites, share = share, readable = true, live = false, state = '', phase = 0, ending = '',
     writes = false }
 end
 
@@ -78,7 +82,7 @@ local function corrupt_record(owner) return 'corrupt ' .. owner end
 local function unreadable(id, body, other_version)
   body = type(body) == 'string' and body or ''
   return { id = id, readable = false, other_version = other_version, owner = string.match(body, '^corrupt (.*)$') or '',
-    plan = {}, sites = {}, score = 0, kind = '', body = body }
+    plan = {}, sites = {}, share = {}, score = 0, kind = '', body = body }
 end
 
 local KNOWN_STATE = { queued = true, running = true, succeeded = true, failed = true, cancelled = true }
@@ -97,6 +101,7 @@ local function load_task(id)
     t = unreadable(id, body, version and version ~= RECORD_VERSION or not KNOWN_STATE[state])
   end
   t.live = live
+  if live.unshared == '1' then t.share = {} end
   if live.score then t.score = tonumber(live.score) end
   t.state, t.phase, t.ending = state, tonumber(live.phase) or 0, live.ending or ''
   return t
@@ -105,6 +110,8 @@ end
 -- The default message of a state; it is not stored.
 local MESSAGES = { queued = 'Waiting for a worker.', running = 'A worker has begun.', succeeded = 'Done.', cancelled = 'Cancelled.' }
 local WAITING_FOR_SITE = 'Waiting for another task on the same site.'
+local WAITING_TO_READ = 'Waiting for other tasks on the same site, which other clones read.'
+local waiting_message -- in sites.lua
 local function message(t)
   local stored = t.live.message
   return stored and stored ~= '' and stored or MESSAGES[t.state] or ''
@@ -116,7 +123,7 @@ local function snapshot(t)
   local flat = {}
   local new = next(t.live) == nil
   t.live.message, t.live.percent = message(t), percent(t)
-  if new and call('ZSCORE', KEY_OF.waiting[step(t, 0)[2]], member(t, 0)) then t.live.message = WAITING_FOR_SITE end
+  if new and call('ZSCORE', KEY_OF.waiting[step(t, 0)[2]], member(t, 0)) then t.live.message = waiting_message(t) end
   for k, v in pairs(t.live) do
     flat[#flat + 1] = k
     flat[#flat + 1] = v

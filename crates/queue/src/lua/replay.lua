@@ -41,6 +41,11 @@ increment('replayed_total')
 t.score = NOW - 60000 * tonumber(string.match(t.body, '^%d+ %d+ (%d+)'))
 set(t, 'score', int(t.score))
 write_secrets(t, secrets)
+if ARGV[3] ~= '' and next(t.share) then
+  -- The key is that of another login, which the site may not accept any more.
+  set(t, 'unshared', '1')
+  t.share = {}
+end
 t.phase = nil
 for i = 0, #t.plan - 1 do
   if all or t.live[FIELDS[i].state] ~= 'succeeded' then
@@ -57,7 +62,7 @@ set(t, 'phase', int(t.phase))
 set(t, 'replays', int((tonumber(t.live.replays) or 0) + 1))
 set_state(t, 'queued')
 local started = start_or_wait(t, NOW)
-set_message(t, started and MESSAGES.queued or WAITING_FOR_SITE, 0)
+set_message(t, started and MESSAGES.queued or waiting_message(t), 0)
 add_event(t)
 flush(t)
 return { 'queued' }

@@ -207,11 +207,12 @@ local function repair_locks()
   if found[1] == '0' then call('DEL', KEY.site_locks_cursor) else call('SET', KEY.site_locks_cursor, found[1]) end
   for n = 1, #found[2], 2 do
     local h, id = found[2][n], found[2][n + 1]
-    if id ~= '' and (call('EXISTS', task_key('task', id)) == 0 or FINAL[redis.pcall('HGET', task_key('live', id), 'state')]) then
+    local is_shared = id == SHARED
+    if is_shared and remove_gone_readers(h) or not is_shared and id ~= '' and is_gone(id) then
       call('HSET', KEY.site_locks, h, '')
       id = ''
     end
-    if id == '' then grant_next(h) end
+    if is_shared or id == '' then grant_next(h) end
   end
 end
 

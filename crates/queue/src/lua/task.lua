@@ -22,6 +22,17 @@ end
 
 local release_locks -- in sites.lua
 
+-- What a task has left on a site which it shares, and what it remembers of that: the name of its registration
+-- (registration.rs of the worker), and its checkpoint (migrator_install_marker.rs).
+local SHARED_CLEANUP = 'source'
+local SHARED_CHECKPOINT = 'checkpoint.migrator.source'
+local SHARED_CHECKPOINT_VALUE = 'installed'
+
+-- Whether a task is no more, or has ended.
+local function is_gone(id)
+  return call('EXISTS', task_key('task', id)) == 0 or FINAL[redis.pcall('HGET', task_key('live', id), 'state')] == true
+end
+
 local function is_cleanup_step(t, i) return step(t, i)[4] == '!' end
 
 local function increment(counter) call('HINCRBY', KEY.counters, counter, 1) end

@@ -16,6 +16,7 @@ mod recovery;
 mod replays;
 mod retries;
 mod shared_cleanups;
+mod shared_sites;
 mod site_cleanups;
 mod sites;
 mod state_machine;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wpclone_queue::{Claim, CompleteOutcome, FailOutcome};
+use wpclone_queue::{Claim, CompleteOutcome, FailOutcome, SiteLeave};
 use wpclone_task::{State, TaskId};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +51,10 @@ pub(crate) struct Task {
     pub(crate) id: TaskId,
     pub(crate) owner: &'static str,
     pub(crate) sites: Vec<&'static str>,
+    /// The key by which it shares its only site.
+    pub(crate) share_key: Option<&'static str>,
+    /// It does not read its site any more.
+    pub(crate) left: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) phase: usize,
     /// The model's `clock_offset` when it was accepted or replayed (ms).
@@ -76,7 +80,18 @@ pub(crate) struct Model {
     pub(crate) tasks: Vec<Task>,
     /// The sum of all changes to the clock (ms).
     pub(crate) clock_offset: i64,
+    /// The sites that tasks share.
+    pub(crate) shares: BTreeMap<&'static str, Share>,
     waiting: BTreeMap<&'static str, WaitingOwner>,
+}
+
+/// A site that tasks share.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) key: &'static str,
+    pub(crate) limit: usize,
+    /// The model's `clock_offset` when it was shared (ms).
+    pub(crate) since: i64,
 }
 
 /// An owner that has had a ready step since its last turn.
@@ -98,6 +113,7 @@ const LONGEST_LEASE: i64 = 2 * LEASE;
 const RETRY_AFTER: i64 = 300_000;
 const LONGEST_DELAY: i64 = 6 * 3600 * 1000;
 const LONGEST_CLEAN_UP: i64 = 600_000;
+const SHARE_LIFETIME: i64 = 600_000;
 const KEEP_SECRETS: i64 = 24 * 3600 * 1000;
 
 impl Task {
@@ -251,7 +267,7 @@ impl Task {
     pub(crate) fn replay(&mut self) {
         self.replays += 1;
         (self.started, self.ending, self.state, self.compared) = (false, None, State::Queued, false);
-        self.optional_failed = false;
+        (self.optional_failed, self.left) = (false, false);
         let cleaned = self.steps.iter().any(|s| s.role == Role::CleansUp && s.place != Place::Idle);
         let undone = |s: &&mut Step| cleaned || s.place != Place::Ended(State::Succeeded);
         let mut first = usize::MAX;
@@ -282,25 +298,95 @@ impl Step {
 }
 
 impl Model {
-    /// Starts every waiting task that is first in line at all its sites, when all of them are free.
+    /// The tasks that have the lock of a site. Nothing is left on a site, so a task that cleans up needs none.
+    pub(crate) fn holders(&self, site: &str) -> Vec<&Task> {
+        let holds = |t: &&Task| {
+            let is_open = t.started && !t.state.is_final() && t.cleaning.is_none() && !t.left;
+            is_open && t.sites.contains(&site)
+        };
+        self.tasks.iter().filter(holds).collect()
+    }
+
+    /// Whether a task can have the lock of a site now.
+    fn is_available(&self, task: &Task, site: &str) -> bool {
+        let holders = self.holders(site).len();
+        match self.shares.get(site) {
+            Some(share) => {
+                let age = self.clock_offset - share.since;
+                let may_join = task.share_key == Some(share.key) && (0..SHARE_LIFETIME).contains(&age);
+                may_join && holders < share.limit
+            }
+            None => holders == 0,
+        }
+    }
+
+    /// Starts every waiting task that is first in line at all its sites, when it can have all of them. Those that may join the
+    /// readers of a site do so before the site is free.
     pub(crate) fn start_ready_tasks(&mut self) {
+        self.start_available_tasks();
+        let unread: Vec<_> = self.shares.keys().copied().filter(|s| self.holders(s).is_empty()).collect();
+        if !unread.is_empty() {
+            self.shares.retain(|site, _| !unread.contains(site));
+            self.start_available_tasks();
+        }
+    }
+
+    pub(crate) fn start_available_tasks(&mut self) {
         let mut order: Vec<usize> = (0..self.tasks.len()).collect();
         order.sort_by_key(|n| (self.tasks[*n].born, *n));
+        let waits = |t: &Task| !t.started && !t.state.is_final();
         for (at, n) in order.iter().copied().enumerate() {
-            let waits = |t: &Task| !t.started && !t.state.is_final();
-            let blocks = |t: &Task| {
-                // Nothing is left on a site, so a task that cleans up needs none.
-                let needs_sites = !t.state.is_final() && t.cleaning.is_none();
-                needs_sites && t.sites.iter().any(|s| self.tasks[n].sites.contains(s))
-            };
-            let blocked = order.iter().enumerate().any(|(other, m)| {
-                *m != n && blocks(&self.tasks[*m]) && (self.tasks[*m].started || other < at)
+            let task = &self.tasks[n];
+            let is_behind = order[..at].iter().any(|m| {
+                let other = &self.tasks[*m];
+                waits(other) && other.sites.iter().any(|s| task.sites.contains(s))
             });
-            if waits(&self.tasks[n]) && !blocked {
+            let is_available = task.sites.iter().all(|site| self.is_available(task, site));
+            if waits(task) && !is_behind && is_available {
                 self.tasks[n].started = true;
                 self.tasks[n].begin_phase();
             }
         }
+    }
+
+    /// Whether a task reads its site beside others.
+    pub(crate) fn reads(&self, id: TaskId) -> bool {
+        self.shares.keys().any(|site| self.holders(site).iter().any(|t| t.id == id))
+    }
+
+    /// A task that has a site alone shares it.
+    pub(crate) fn share(&mut self, claim: &Claim, limit: usize) {
+        let since = self.clock_offset;
+        let task = self.task_of(claim);
+        let (id, Some(key), Some(site)) = (task.id, task.share_key, task.sites.first().copied()) else {
+            return;
+        };
+        let is_holder = self.holders(site).iter().any(|t| t.id == id);
+        if is_holder && !self.shares.contains_key(site) {
+            self.shares.insert(site, Share { key, limit, since });
+        }
+    }
+
+    /// A task stops reading its site, or does so only if nobody else reads it.
+    pub(crate) fn leave(&mut self, claim: &Claim, site: &'static str, only_as_last: bool) -> SiteLeave {
+        let id = claim.lease.task;
+        let holders = self.holders(site);
+        if !holders.iter().any(|t| t.id == id) {
+            return SiteLeave::Left;
+        }
+        if only_as_last && holders.len() > 1 {
+            return SiteLeave::Others;
+        }
+        if !only_as_last && self.shares.contains_key(site) {
+            self.task_of(claim).left = true;
+            self.start_available_tasks();
+            if !self.holders(site).is_empty() {
+                return SiteLeave::Left;
+            }
+            self.task_of(claim).left = false;
+        }
+        self.shares.remove(site);
+        SiteLeave::Last
     }
 
     /// Moves the clock forward or back (ms).

@@ -1,12 +1,12 @@
 //! Random operations on the queue and its model: workers that do not get an answer, stall, are killed, and write under expired leases; owners
-//! that cancel and replay, and take turns; a clock that changes; parallel steps; tasks on several sites. Each result must be
+//! that cancel and replay, and take turns; a clock that changes; parallel steps; tasks on several sites, and tasks that share one. Each result must be
 //! the model's.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wpclone_queue::{
     CancelOutcome, Claim, ClaimAttempt, FailOutcome, OwnerLimits, Queue, QueueError, QueueOptions,
-    ReplayOutcome, StoredOutput,
+    ReplayOutcome, SiteLock, StoredOutput,
 };
 use wpclone_task::{Code, Progress, Stage, State, StepPlan};
 
@@ -15,6 +15,8 @@ use crate::model::{LEASE, Model, OWNERS, Place, Role, Step, Task};
 use crate::support::*;
 
 const SITES: [&str; 3] = ["a.example", "b.example", "c.example"];
+/// The first is the key of most tasks that share their site.
+const SHARE_KEYS: [&str; 4] = ["k:1", "k:1", "k:1", "k:2"];
 const PLANS: [&str; 5] = [
     "browser x",
     "browser x, browser y | browser z",
@@ -30,6 +32,17 @@ enum Operation {
         sites: usize,
         plan: usize,
         owner: usize,
+        /// One of the keys by which it shares its site, or a higher number for none.
+        share: usize,
+    },
+    /// Shares the task's site with others.
+    Share {
+        lease: usize,
+        limit: usize,
+    },
+    Leave {
+        lease: usize,
+        only_as_last: bool,
     },
     /// Asked for twice when the first answer is lost.
     Claim {
@@ -83,8 +96,11 @@ const CLOCK_CHANGES: [i64; 4] = [40_000, -40_000, 24 * 3600 * 1000, -24 * 3600 *
 fn operation() -> impl Strategy<Value = Operation> {
     let which = 0..64_usize;
     prop_oneof![
-        4 => (0..8_usize, 0..PLANS.len(), 0..OWNERS.len())
-            .prop_map(|(sites, plan, owner)| Operation::Enqueue { sites, plan, owner }),
+        5 => (0..8_usize, 0..PLANS.len(), 0..OWNERS.len(), 0..2 * SHARE_KEYS.len())
+            .prop_map(|(sites, plan, owner, share)| Operation::Enqueue { sites, plan, owner, share }),
+        4 => (which.clone(), 1..4_usize).prop_map(|(lease, limit)| Operation::Share { lease, limit }),
+        2 => (which.clone(), any::<bool>())
+            .prop_map(|(lease, only_as_last)| Operation::Leave { lease, only_as_last }),
         8 => (any::<bool>(), 0..2 * OWNERS.len())
             .prop_map(|(first_lost, passed_over)| Operation::Claim { first_lost, passed_over }),
         2 => (which.clone(), 0..5_u8).prop_map(|(lease, p)| Operation::Heartbeat { lease, percent: p * 25 }),
@@ -116,8 +132,9 @@ impl World<'_> {
     async fn run(&mut self, operation: &Operation) {
         let lease = |n: usize| self.leases.get(n.checked_rem(self.leases.len())?).cloned();
         match operation {
-            Operation::Enqueue { sites, plan, owner } => {
-                self.enqueue(*sites, PLANS[*plan], OWNERS[*owner]).await;
+            Operation::Enqueue { sites, plan, owner, share } => {
+                let share_key = SHARE_KEYS.get(*share).copied();
+                self.enqueue(*sites, PLANS[*plan], OWNERS[*owner], share_key).await;
             }
             Operation::Claim { first_lost, passed_over } => {
                 self.claim(*first_lost, OWNERS.get(*passed_over).copied()).await;
@@ -151,7 +168,9 @@ impl World<'_> {
             | Operation::Fail { lease: n, .. }
             | Operation::Stop { lease: n }
             | Operation::Release { lease: n }
-            | Operation::KeepSession { lease: n, .. } => {
+            | Operation::KeepSession { lease: n, .. }
+            | Operation::Share { lease: n, .. }
+            | Operation::Leave { lease: n, .. } => {
                 if let Some(claim) = lease(*n) {
                     self.write(operation, &claim).await;
                 }
@@ -162,11 +181,22 @@ impl World<'_> {
         self.compare().await;
     }
 
-    async fn enqueue(&mut self, chosen: usize, steps: &str, owner: &'static str) {
-        let on: Vec<&str> = (0..3).filter(|n| chosen & (1 << n) != 0).map(|n| SITES[n]).collect();
+    async fn enqueue(
+        &mut self,
+        chosen: usize,
+        steps: &str,
+        owner: &'static str,
+        share_key: Option<&'static str>,
+    ) {
+        let mut on: Vec<&str> = (0..3).filter(|n| chosen & (1 << n) != 0).map(|n| SITES[n]).collect();
+        if share_key.is_some() {
+            on = vec![SITES[chosen % 2]];
+        }
         let new = owned(task("x.example"), owner);
         let plan = plan(steps);
-        self.queue.enqueue_with_plan(&new, &plan, sites(&on), 0).await.unwrap();
+        let locks =
+            sites(&on).into_iter().map(|site| SiteLock { site, share_key: share_key.map(str::to_owned) });
+        self.queue.enqueue_with_plan(&new, &plan, locks, 0).await.unwrap();
         let role = |step: &StepPlan| if step.optional { Role::Optional } else { Role::Needed };
         let phases = plan.phases.iter().enumerate();
         let steps = phases.flat_map(|(n, steps)| steps.iter().map(move |step| Step::new(n, role(step))));
@@ -175,6 +205,8 @@ impl World<'_> {
             id: new.id,
             owner,
             sites: on,
+            share_key,
+            left: false,
             steps: steps.chain(last).collect(),
             phase: 0,
             born: self.model.clock_offset,
@@ -207,6 +239,12 @@ impl World<'_> {
         });
         self.model.check_claim(got, passed_over);
         let claim = claim?;
+        let reads = self.model.reads(claim.lease.task) && self.model.task_of(&claim).phase == 0;
+        assert_eq!(
+            claim.shared.as_deref(),
+            reads.then_some("what it runs on"),
+            "what the first reader has stored"
+        );
         assert!(self.leases.iter().all(|old| old.lease.token < claim.lease.token), "tokens rise");
         let task = self.model.task_of(&claim);
         task.state = State::Running;
@@ -266,6 +304,9 @@ impl World<'_> {
     /// Writes under a lease: accepted exactly when the lease is valid.
     async fn write(&mut self, operation: &Operation, claim: &Claim) {
         let alive = self.model.alive(claim);
+        if let Operation::Share { .. } | Operation::Leave { .. } = operation {
+            return self.write_sharing(operation, claim, alive).await;
+        }
         let task = self.model.task_of(claim);
         let must_stop = task.must_stop(claim.lease.step as usize);
         let mut next = None;
@@ -368,7 +409,40 @@ impl World<'_> {
         }
     }
 
-    /// Asserts that every task is in the model's state, and that no site has two running tasks.
+    /// Shares or leaves a task's site under a lease.
+    async fn write_sharing(&mut self, operation: &Operation, claim: &Claim, alive: bool) {
+        let site = self.model.task_of(claim).sites.first().copied().unwrap_or("x.example");
+        let key = &sites(&[site])[0];
+        let lost = match operation {
+            Operation::Share { limit, .. } => {
+                let of_queue = u32::try_from(*limit).unwrap();
+                let shared = self.queue.share_site(&claim.lease, key, of_queue, "what it runs on").await;
+                if alive {
+                    self.model.share(claim, *limit);
+                }
+                shared.err()
+            }
+            Operation::Leave { only_as_last, .. } => {
+                let left = match only_as_last {
+                    true => self.queue.hold_site_alone(&claim.lease, key).await,
+                    false => self.queue.leave_site(&claim.lease, key).await,
+                };
+                if alive {
+                    let expected = self.model.leave(claim, site, *only_as_last);
+                    assert_eq!(left.as_ref().unwrap(), &expected, "{claim:?}");
+                }
+                left.err()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(matches!(lost, Some(QueueError::LeaseLost)), !alive, "{operation:?}: {lost:?}");
+        if alive && let Place::Leased { confirmed, .. } = &mut self.model.task_of(claim).step_of(claim).place
+        {
+            *confirmed = true;
+        }
+    }
+
+    /// Asserts that every task is in the model's state, and has the sites that it has in the model.
     async fn compare(&mut self) {
         for expected in self.model.tasks.iter_mut().filter(|t| !t.compared) {
             expected.compared = expected.state.is_final();
@@ -388,10 +462,28 @@ impl World<'_> {
                 );
             }
         }
-        let open = self.model.tasks.iter().filter(|t| t.state == State::Running && t.cleaning.is_none());
-        let mut busy: Vec<_> = open.flat_map(|t| &t.sites).collect();
-        busy.sort();
-        assert!(busy.windows(2).all(|pair| pair[0] != pair[1]), "two tasks on one site: {busy:?}");
+        for site in SITES {
+            let mut holders: Vec<String> =
+                self.model.holders(site).iter().map(|t| t.id.to_string()).collect();
+            let lock =
+                self.redis.command::<Option<String>>(&format!("HGET {{wpclone}}:site_locks {site}")).await;
+            let mut readers: Vec<String> =
+                self.redis.command(&format!("SMEMBERS {{wpclone}}:site_readers:{site}")).await;
+            holders.sort();
+            readers.sort();
+            if let Some(share) = self.model.shares.get(site) {
+                assert_eq!((lock.as_deref(), &readers), (Some("~"), &holders), "who reads {site}");
+                assert!(holders.len() <= share.limit && !holders.is_empty(), "{site}: {holders:?}");
+                let mut keys = self.model.holders(site).into_iter().map(|t| t.share_key);
+                assert!(keys.all(|key| key == Some(share.key)), "{site}: {share:?}");
+            } else {
+                assert!(
+                    holders.len() <= 1 && readers.is_empty(),
+                    "two tasks on {site}: {holders:?} {readers:?}"
+                );
+                assert_eq!(lock.filter(|holder| !holder.is_empty()), holders.pop(), "who has {site}");
+            }
+        }
     }
 
     /// Completes everything without faults: every task ends as in the model.

@@ -98,6 +98,9 @@ const SHIFT_TIMES: &str = r"
         if is_time and all[n + 1] ~= '' then redis.call('HSET', key, all[n], int(tonumber(all[n + 1]) - by)) end
       end
     end
+    for _, key in ipairs(keys('site_share:*')) do
+      redis.call('HINCRBY', key, 'since', int(-by))
+    end
     for _, key in ipairs(keys('task:*')) do
       local body = redis.call('GET', key)
       redis.call('SET', key, (string.gsub(body, '^1 (%d+)', function(at) return '1 ' .. int(tonumber(at) - by) end)))
@@ -142,6 +145,7 @@ pub(crate) fn task(site: &str) -> NewTask {
         sealed_callback: None,
         limits: OwnerLimits::default(),
         shares_slots: false,
+        share_key: None,
     }
 }
 

@@ -39,6 +39,8 @@ named! {
         Removed = "removed",
         /// It stays: it was there before the task, or the request keeps it.
         Kept = "kept",
+        /// Other clones still read the source; the last of them removes it.
+        InUse = "in_use",
         /// The task had installed it, and parts of it may be left. It closes by itself.
         Incomplete = "incomplete",
     }

@@ -179,4 +179,16 @@ impl Request {
         );
         SecretString::from(Value::Array(parts).to_string())
     }
+
+    /// A text that is equal for two requests of these owners exactly when both read the same source with the same login, and
+    /// remove the migrator there or both keep it; `None` for a request that reads none. It contains the password: store only
+    /// a keyed hash of it.
+    #[must_use]
+    pub fn share_text(&self, owner: &str) -> Option<SecretString> {
+        let Self::Clone(CloneRequest { source, remove_migrator, .. }) = self else { return None };
+        let Login { site, username, password } = source;
+        let parts =
+            serde_json::json!(["source", owner, site, username, password.expose_secret(), remove_migrator]);
+        Some(SecretString::from(parts.to_string()))
+    }
 }

@@ -213,6 +213,18 @@ impl StoredRequest {
         }
     }
 
+    /// The one of these sites that the task only reads once it has set it up.
+    #[must_use]
+    pub fn read_site(&self) -> Option<SiteKey> {
+        match self {
+            Self::Clone { source, .. } => Some(source.url.key()),
+            Self::Setup { .. }
+            | Self::CreateAppPassword { .. }
+            | Self::ExtendClone { .. }
+            | Self::DeleteClone { .. } => None,
+        }
+    }
+
     /// The request with its secrets; `None` when one is missing.
     #[must_use]
     pub fn with_secrets(self, secrets: &[(SecretField, SecretString)]) -> Option<Request> {

@@ -233,3 +233,29 @@ fn secret_fields_are_marked() {
     assert_eq!(secrets(&schema::LOGIN), ["password"]);
     assert_eq!(schema::CLONE.field("ttl_minutes").unwrap().default(), Some(json!(60)));
 }
+
+#[test]
+fn clones_share_a_source_only_with_the_same_owner_and_login() {
+    let clone = |url: &str, user: &str, password: &str, more: serde_json::Value| {
+        let mut body = json!({"source": {"url": url, "username": user, "password": password}});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Request::parse_clone(body).unwrap()
+    };
+    let text = |owner: &str, request: Request| request.share_text(owner).unwrap().expose_secret().to_owned();
+    let same = text("alice", clone("https://a.example", "u", "p", json!({})));
+    assert_eq!(
+        same,
+        text("alice", clone("https://a.example/wp-admin/", "u", "p", json!({"ttl_minutes": 60})))
+    );
+    for (owner, other) in [
+        ("bob", clone("https://a.example", "u", "p", json!({}))),
+        ("alice", clone("http://a.example", "u", "p", json!({}))),
+        ("alice", clone("https://a.example", "v", "p", json!({}))),
+        ("alice", clone("https://a.example", "u", "q", json!({}))),
+        ("alice", clone("https://a.example", "u", "p", json!({"remove_migrator": false}))),
+    ] {
+        assert_ne!(same, text(owner, other));
+    }
+    let setup = json!({"url": "https://a.example", "username": "u", "password": "p", "role": "source"});
+    assert!(Request::parse_setup(setup).unwrap().share_text("alice").is_none());
+}

@@ -1,0 +1,54 @@
+-- Tasks that only read a site share its lock. The first one has it alone while it sets the site up, and shares it then
+-- (share_site); those like it, by the key in their records, begin with what it has stored. The last one has the lock alone
+-- again, to undo the set-up.
+
+-- The registration of a task's clean-ups (set_site_cleanup) that passes on to the tasks which read the site beside it.
+-- `registration` is its text, or nil.
+local function is_of_site(registration, site)
+  return registration and string.match(registration, REGISTRATION) == site
+end
+
+-- What a task has left on a site that others read too, and that the last of them undoes; '' for nothing.
+local function left_for_readers(t, site)
+  local registration = call('HGET', task_key('output', t.id), 'cleanup.' .. SHARED_CLEANUP)
+  return is_of_site(registration, site) and registration or ''
+end
+
+-- Ends the reading of a site by a task, unless it is the only one: then nothing changes. Those in line that may join do so
+-- first. The others undo what is left there; this task need not any more. Returns whether it has left.
+local function leave_to_others(t, site)
+  local h = site_hash(site)
+  local readers = site_readers(h)
+  if call('SREM', readers, t.id) == 0 then return false end
+  grant_next(h)
+  if call('EXISTS', readers) == 0 then
+    call('SADD', readers, t.id)
+    return false
+  end
+  if left_for_readers(t, site) ~= '' then
+    call('HDEL', task_key('output', t.id), 'cleanup.' .. SHARED_CLEANUP)
+    set(t, SHARED_CHECKPOINT, '')
+  end
+  return true
+end
+
+-- A task that ends leaves the sites that it shares with others.
+local function leave_shared_sites(t)
+  for site in pairs(t.share) do leave_to_others(t, site) end
+end
+
+-- The only reader of a site has its lock alone from now on.
+local function hold_alone(t, h)
+  call('DEL', site_readers(h), site_share(h))
+  call('HSET', KEY.site_locks, h, t.id)
+end
+
+-- Removes readers of a site whose tasks are gone. Returns whether the site is nobody's now.
+local function remove_gone_readers(h)
+  for _, id in ipairs(call('SMEMBERS', site_readers(h))) do
+    if is_gone(id) then call('SREM', site_readers(h), id) end
+  end
+  if call('EXISTS', site_readers(h)) == 1 then return false end
+  call('DEL', site_share(h))
+  return true
+end
