@@ -14,6 +14,7 @@ use crate::kept_session::KeptSession;
 use crate::login_checkpoint::LoginCheckpoint;
 use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::running_steps::RunningBrowser;
+use crate::shared_source::SharedSource;
 use crate::site_cleanup::{Registrations, import_id};
 
 /// What is reported to the queue while a step runs.
@@ -49,6 +50,8 @@ pub(crate) struct Job {
     pub(crate) target_marker: MigratorInstallMarker,
     /// Every secret of the task: redacted in all that is kept.
     pub(crate) secrets: Vec<SecretString>,
+    /// The source of a clone, which others may read too.
+    pub(crate) shared_source: SharedSource,
     /// What the task would leave on its sites if it ended now.
     pub(crate) left_on_sites: Registrations,
     pub(crate) updates: watch::Sender<StepUpdate>,

@@ -16,6 +16,7 @@ mod queue_retry;
 mod report_outcome;
 mod running_steps;
 mod settings;
+mod shared_source;
 mod site_cleanup;
 mod slots;
 mod step_executor;
@@ -152,6 +153,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         browser,
         transfer,
         provisioning,
+        reads_per_source: settings.reads_per_source,
         metrics: metrics_of_steps,
         release,
     });

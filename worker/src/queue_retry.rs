@@ -12,9 +12,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The queue's answer, or that it could not be reached.
-pub(crate) async fn store_with_retry<F>(store: impl FnMut() -> F) -> Result<(), QueueError>
+pub(crate) async fn store_with_retry<T, F>(store: impl FnMut() -> F) -> Result<T, QueueError>
 where
-    F: Future<Output = Result<(), QueueError>>,
+    F: Future<Output = Result<T, QueueError>>,
 {
     let retry = ConstantBuilder::default().with_delay(RETRY_DELAY).with_max_times(RETRIES);
     store.retry(retry).when(|error| matches!(error, QueueError::Unavailable(_))).await

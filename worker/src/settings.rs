@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// one slot is kept free of each owner's
     #[arg(long, env = "WPCLONE_SLOTS_TRANSFER", value_name = "N", default_value = "2")]
     slots_transfer: String,
+    /// Clones of one source that read it at once
+    #[arg(long, env = "WPCLONE_READS_PER_SOURCE", value_name = "N", default_value = "2")]
+    reads_per_source: String,
     #[command(flatten)]
     clones: ProvisioningArgs,
     /// Chromium or its headless shell; found in the usual places
@@ -85,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: SocketAddr,
     /// With how many steps of each are done at once.
     pub(crate) stages: Vec<(Stage, u32)>,
+    /// How many clones of one source read it at once.
+    pub(crate) reads_per_source: u32,
     pub(crate) clones: ProvisioningSettings,
     pub(crate) browser: BrowserSettings,
     pub(crate) networks: AllowedNetworks,
@@ -102,6 +107,7 @@ impl Args {
         let browser = slots("WPCLONE_SLOTS_BROWSER", &self.slots_browser);
         let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
         let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
+        let reads = check.number("WPCLONE_READS_PER_SOURCE", &self.reads_per_source, 1..=16);
         let clones = self.clones.check(check);
         let no_sandbox = check.parsed::<bool>(NO_BROWSER_SANDBOX, &self.unsafe_no_browser_sandbox);
         if no_sandbox == Some(true) {
@@ -127,6 +133,7 @@ impl Args {
             common: common?,
             admin_listen: admin_listen?,
             stages: with_slots(stages?, provisioning?, browser?, transfer?),
+            reads_per_source: u32::try_from(reads?).ok()?,
             clones: clones?,
             browser: programs,
             networks: networks?,

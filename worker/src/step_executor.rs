@@ -23,12 +23,15 @@ use crate::migrator_install_marker::MigratorInstallMarker;
 use crate::provisioning::Provisioning;
 use crate::report_outcome::{ReportError, report_with_retry};
 use crate::running_steps::RunningBrowser;
+use crate::shared_source::{Found, SharedSource};
 use crate::site_cleanup::Registrations;
 use crate::transfer::TransferStage;
 
 /// How long the preparation of a site may go on after its task was cancelled while the migrator was being installed:
 /// only a complete preparation knows the key that removes the migrator again.
 const PREPARE_GRACE: Duration = Duration::from_secs(20);
+/// How long a step waits for a source that is read by clones whose set-up this worker cannot use.
+const SOURCE_DELAY: Duration = Duration::from_secs(10);
 
 /// Executes claimed steps.
 pub(crate) struct StepExecutor {
@@ -38,6 +41,8 @@ pub(crate) struct StepExecutor {
     pub(crate) transfer: TransferStage,
     /// Present when this worker serves the provisioning stage.
     pub(crate) provisioning: Option<Provisioning>,
+    /// How many clones of one source may read it at once.
+    pub(crate) reads_per_source: u32,
     pub(crate) metrics: Metrics,
     /// Cancelled when steps that still run are to be released.
     pub(crate) release: CancellationToken,
@@ -51,6 +56,8 @@ enum Report {
     Fail(Problem, Option<bool>),
     Cancelled,
     Release,
+    /// The step is released for this time.
+    Defer(Duration),
     /// Nothing is reported: another worker has the step now.
     LeaseLost,
 }
@@ -107,6 +114,12 @@ impl StepExecutor {
             Ok(job) => job,
             Err(problem) => return Report::Fail(*problem, None),
         };
+        let shared = match job.shared_source.find().await {
+            Ok(Found::NotUsable) => return Report::Defer(SOURCE_DELAY),
+            Ok(Found::SetUp(site)) => Some(StepEnd::Done(StepOutput::Prepared(Role::Source, site))),
+            Ok(Found::Nothing) => None,
+            Err(problem) => return Report::Fail(problem.at(claim.stage), None),
+        };
         let grace = match job.step {
             Step::Prepare | Step::PrepareTarget => PREPARE_GRACE,
             _ => Duration::ZERO,
@@ -116,13 +129,9 @@ impl StepExecutor {
         let keep =
             lease::keep(self.queue.clone(), claim.clone(), grace, updates_seen, stop, self.release.clone());
         let keep = AbortOnDropHandle::new(tokio::spawn(keep.in_current_span()));
-        let end = match (job.step.stage(), &self.provisioning) {
-            (Stage::Browser, _) => self.browser.run(&job).await,
-            (Stage::Transfer, _) => self.transfer.run(&job).await,
-            (Stage::Provisioning, Some(provisioning)) => provisioning.run(&job).await,
-            (Stage::Provisioning | Stage::Webhook | Stage::Cleanup, _) => {
-                StepEnd::Failed(Problem::new(Code::WorkerFault, "This worker does not serve the stage."))
-            }
+        let end = match shared {
+            Some(end) => end,
+            None => self.run_in_stage(&job).await,
         };
         job.stop.cancel();
         let stopped = keep.await.unwrap_or(Some(StopReason::LeaseLost));
@@ -131,7 +140,10 @@ impl StepExecutor {
             (StepEnd::Done(output), _) => {
                 let changed = job.updates.borrow().changed;
                 match job.left_on_sites.register(&job, &output).await {
-                    Ok(()) => self.complete(claim, output, changed),
+                    Ok(()) => {
+                        job.shared_source.share(&output).await;
+                        self.complete(claim, output, changed)
+                    }
                     Err(problem) => Report::Fail(problem.at(claim.stage), changed),
                 }
             }
@@ -139,6 +151,17 @@ impl StepExecutor {
             (_, Some(StopReason::Cancelled)) => Report::Cancelled,
             (_, Some(StopReason::Shutdown)) | (StepEnd::Stopped, None) => Report::Release,
             (StepEnd::Failed(problem), None) => Report::Fail(problem, job.updates.borrow().changed),
+        }
+    }
+
+    async fn run_in_stage(&self, job: &Job) -> StepEnd {
+        match (job.step.stage(), &self.provisioning) {
+            (Stage::Browser, _) => self.browser.run(job).await,
+            (Stage::Transfer, _) => self.transfer.run(job).await,
+            (Stage::Provisioning, Some(provisioning)) => provisioning.run(job).await,
+            (Stage::Provisioning | Stage::Webhook | Stage::Cleanup, _) => {
+                StepEnd::Failed(Problem::new(Code::WorkerFault, "This worker does not serve the stage."))
+            }
         }
     }
 
@@ -172,6 +195,7 @@ impl StepExecutor {
             kept_session,
             source_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Source),
             target_marker: MigratorInstallMarker::of(&self.queue, claim, Role::Target),
+            shared_source: SharedSource::of(&self.queue, claim, &self.sealer, self.reads_per_source),
             left_on_sites: Registrations::of(&self.queue, claim, &self.sealer),
             updates,
             stop: CancellationToken::new(),
@@ -257,6 +281,7 @@ impl StepExecutor {
                 }
                 Report::Cancelled => self.queue.confirm_cancel(lease).await,
                 Report::Release => self.queue.release(lease).await,
+                Report::Defer(delay) => self.queue.defer(lease, *delay).await,
                 Report::LeaseLost => Ok(()),
             }
             .map(|()| None)
@@ -280,7 +305,7 @@ impl Report {
     fn changed(&self) -> Option<bool> {
         match self {
             Self::Complete(_, changed) | Self::Fail(_, changed) => *changed,
-            Self::Cancelled | Self::Release | Self::LeaseLost => None,
+            Self::Cancelled | Self::Release | Self::Defer(_) | Self::LeaseLost => None,
         }
     }
 
@@ -289,7 +314,7 @@ impl Report {
             Self::Complete(..) => "succeeded",
             Self::Fail(..) => "failed",
             Self::Cancelled => "cancelled",
-            Self::Release => "released",
+            Self::Release | Self::Defer(_) => "released",
             Self::LeaseLost => "lost",
         }
     }

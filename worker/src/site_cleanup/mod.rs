@@ -189,7 +189,7 @@ impl SiteCleanups {
         if cleanup.import.is_none() && !removes {
             return Ok(());
         }
-        let key = self.sealer.open(claim.task, &seal_field(&claim.name), &claim.sealed);
+        let key = self.sealer.open(cleanup.sealed_for, &seal_field(&claim.name), &claim.sealed);
         let key = key.map_err(|error| fault(format!("The migrator's key cannot be opened: {error}.")))?;
         let key: Key =
             key.expose_secret().parse().map_err(|_| fault("The migrator's key is malformed.".to_owned()))?;

@@ -34,6 +34,8 @@ impl CleanupDetails {
 pub(crate) struct MigratorCleanup {
     /// The site's address.
     pub(crate) url: Url,
+    /// The task that the key is sealed for: another one than that which has left it, where both have read the source.
+    pub(crate) sealed_for: TaskId,
     /// The import into the site. It is made final when the task was completed, else rolled back. `None` for a source.
     pub(crate) import: Option<String>,
     /// Whether the migrator is removed when the task was completed.
@@ -95,6 +97,7 @@ impl Registrations {
         };
         let cleanup = MigratorCleanup {
             url,
+            sealed_for: job.task,
             import: None,
             remove_when_completed: request.remove_migrator,
             remove_when_ended: true,
@@ -167,18 +170,25 @@ fn left_behind(
 ) -> Option<(String, MigratorCleanup)> {
     let (url, was_installed) = (site.site.url().clone(), site.plugin_status == PluginStatus::Installed);
     let remove_when_completed = was_installed && request.remove_migrator;
+    let sealed_for = job.task;
     match role {
         Role::Source if !remove_when_completed => None,
         Role::Source => Some((
             installed_sentence(&url),
-            MigratorCleanup { url, import: None, remove_when_completed, remove_when_ended: true },
+            MigratorCleanup { url, sealed_for, import: None, remove_when_completed, remove_when_ended: true },
         )),
         Role::Target => {
             let left = format!("Parts of the copy, and the plugin wpclone-migrator, may still be on {url}.");
             let import = Some(job.import_id());
             Some((
                 left,
-                MigratorCleanup { url, import, remove_when_completed, remove_when_ended: was_installed },
+                MigratorCleanup {
+                    url,
+                    sealed_for,
+                    import,
+                    remove_when_completed,
+                    remove_when_ended: was_installed,
+                },
             ))
         }
     }

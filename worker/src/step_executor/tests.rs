@@ -41,6 +41,7 @@ impl Fixture {
             browser,
             transfer,
             provisioning: None,
+            reads_per_source: 2,
             metrics: Metrics::new(),
             release: CancellationToken::new(),
         };

@@ -31,7 +31,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
     }
     removed.source = match migrators.source() {
         Some(source) if source.is_removed_at_end => {
-            Some(remove(migrators, &source).await.unwrap_or_else(incomplete))
+            Some(remove_from_source(migrators, &source).await.unwrap_or_else(incomplete))
         }
         Some(_) => Some(MigratorRemoval::Kept),
         None => migrators.request.remove_migrator.then_some(MigratorRemoval::Incomplete),
@@ -60,8 +60,11 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
     if removed.source != Some(MigratorRemoval::Removed)
         && let Some(source) = migrators.source()
     {
-        let removal =
-            if source.is_removed_at_end { remove(migrators, &source).await? } else { MigratorRemoval::Kept };
+        let removal = if source.is_removed_at_end {
+            remove_from_source(migrators, &source).await?
+        } else {
+            MigratorRemoval::Kept
+        };
         removed.source = Some(removal);
     }
     clear(migrators, &removed).await;
@@ -80,6 +83,15 @@ async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepR
         migrators.job.updates.send_modify(|update| update.changed = Some(false));
     }
     Ok(removal)
+}
+
+/// Leaves the source, and removes the migrator there if no other clone reads it.
+async fn remove_from_source(migrators: &Migrators<'_>, source: &Migrator) -> StepResult<MigratorRemoval> {
+    if migrators.job.shared_source.leave().await? {
+        remove(migrators, source).await
+    } else {
+        Ok(MigratorRemoval::InUse)
+    }
 }
 
 async fn remove(migrators: &Migrators<'_>, migrator: &Migrator) -> StepResult<MigratorRemoval> {

@@ -14,6 +14,7 @@ mod kills;
 mod lies;
 mod lifecycle;
 mod migrator_removal;
+mod one_source;
 mod plugin_content;
 mod values;
 mod verification;
