@@ -107,6 +107,30 @@ async fn of_two_that_match_a_clone_to_its_source_the_late_one_does_not_touch_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_match_that_comes_too_late_leaves_the_schema_that_is_still_in_use() {
+    let lab = Lab::start(clone_image().await, WaitLimits::default()).await;
+    let (late, spec) = (Held::start(&lab).await, lab.spec());
+    lab.provisioner.create(&spec).await.unwrap();
+    let schema = lab.mariadb.schema_of(&spec.name).await;
+    lab.mariadb.run(&format!("CREATE TABLE `{schema}`.wp_kept (id INT)")).await;
+    let facts = SourceFacts { table_prefix: Some("late_".into()), ..SourceFacts::default() };
+    let (provisioner, name) = (Arc::clone(&late.provisioner), spec.name.clone());
+    let matching = tokio::spawn(async move { provisioner.match_source(&name, &facts).await });
+    late.until_it_waits().await;
+    // Another Secret with the same schema.
+    lab.provisioner.ensure_access(&spec.name).await.unwrap();
+    late.let_go();
+    let error = matching.await.unwrap().unwrap_err();
+    assert!(matches!(error, ProvisionError::Superseded(_)), "{error}");
+    assert_eq!(lab.mariadb.schema_of(&spec.name).await, schema, "the late one's is gone");
+    lab.mariadb.run(&format!("SELECT * FROM `{schema}`.wp_kept")).await;
+    late.running.abort();
+    lab.provisioner.delete(&spec.name).await.unwrap();
+    lab.assert_nothing_left().await;
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clone_that_is_extended_while_a_sweep_runs_is_not_deleted() {
     let lab = Lab::start(clone_image().await, WaitLimits::default()).await;
     let spec = lab.spec();
