@@ -122,7 +122,7 @@ fn has_mount(pid: i32, folder: &Path) -> bool {
     let folder = folder.as_os_str().as_bytes();
     let is_mount = |mount: &[u8]| mount.split(|byte| *byte == b' ').nth(4) == Some(folder);
     // Of a list without end, what is read is the beginning: a sandbox is created with its mounts.
-    let mounts = File::open(format!("/proc/{pid}/mountinfo")).and_then(|mounts| ProcFile::read(mounts));
+    let mounts = File::open(format!("/proc/{pid}/mountinfo")).and_then(ProcFile::read);
     mounts.is_ok_and(|mounts| mounts.content.split(|byte| *byte == b'\n').any(is_mount))
 }
 

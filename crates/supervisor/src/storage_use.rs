@@ -155,7 +155,7 @@ impl RemovedFiles {
     /// Looks through the list of a thread's mappings: proc_pid_maps(5).
     fn add_mappings(&mut self, folder: &Path) {
         // The process may have ended.
-        let Ok(list) = File::open(folder.join("maps")).and_then(|maps| ProcFile::read(maps)) else { return };
+        let Ok(list) = File::open(folder.join("maps")).and_then(ProcFile::read) else { return };
         self.found.hides_files |= has_removed_mapping(&list.content, self.device);
         self.found.is_incomplete |= !list.is_complete;
     }
