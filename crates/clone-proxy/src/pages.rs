@@ -48,7 +48,7 @@ pub(crate) fn unreadable() -> Response {
 pub(crate) fn stopped() -> Response {
     page(
         StatusCode::INSUFFICIENT_STORAGE,
-        "This clone was stopped, because it takes more of the disk, or of its database server, than it may. It is kept until it expires or is deleted.",
+        "This clone was stopped, because it takes more than it may: of the disk, of its database server, or of locks of files. It is kept until it expires or is deleted.",
     )
 }
 
