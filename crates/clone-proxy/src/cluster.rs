@@ -19,16 +19,17 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use url::Url;
 use wpclone_http_server::{RequestBody, request_authority};
 use wpclone_provision::{Addresses, CloneName, RouteError};
 
-use crate::router::{bad_host, rejection};
+use crate::name_service::{LookupError, NameService};
+use crate::router::{bad_host, rejection, to_canonical};
 use crate::{headers, pages};
 
-/// The deadline of finding a clone's address, and of connecting to it.
+/// The deadline of connecting to a clone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The deadline of a request with its response: a clone's own proxy ends a response within eight minutes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -40,8 +41,7 @@ const HEALTH_PATH: &str = "/healthz";
 /// The clones of a cluster, of which each has a Service.
 pub struct ClusterClones {
     addresses: Addresses,
-    /// The host and port of a clone's Service.
-    service: Box<dyn Fn(&CloneName) -> String + Send + Sync>,
+    services: NameService,
     requests: Arc<Requests>,
 }
 
@@ -56,9 +56,13 @@ struct RequestSlot {
 }
 
 impl ClusterClones {
-    /// Clones that are reached at these addresses, and whose Services have this host and port.
-    pub fn new(addresses: Addresses, service: impl Fn(&CloneName) -> String + Send + Sync + 'static) -> Self {
-        Self { addresses, service: Box::new(service), requests: Arc::default() }
+    /// Clones that are reached at these addresses. `find` gives the addresses of a clone's Service, none when there is no such
+    /// Service; it may block ([`look_up`](crate::look_up)).
+    pub fn new(
+        addresses: Addresses,
+        find: impl Fn(&CloneName) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { addresses, services: NameService::new(find), requests: Arc::default() }
     }
 
     /// Handles a request.
@@ -77,6 +81,10 @@ impl ClusterClones {
         let host = request_authority(uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
         let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
         let name = match self.addresses.route(host.host(), uri.path()) {
+            // Not left to the clone: one that is served under the others' host would share their origin.
+            Ok(routed) if routed.routing != self.addresses.routing() || routed.path.is_empty() => {
+                return Err(to_canonical(&self.addresses.url(&routed.name), routed.path, uri));
+            }
             Ok(routed) => routed.name,
             Err(RouteError::OtherHost) => return Err(pages::other_host()),
             Err(RouteError::NoClone) if uri.path() == HEALTH_PATH => {
@@ -91,16 +99,13 @@ impl ClusterClones {
     }
 
     async fn connect(&self, name: &CloneName, request: &HeaderMap) -> Result<TcpStream, Response> {
-        let service = (self.service)(name);
-        let found = timeout(CONNECT_TIMEOUT, lookup_host(&service)).await;
-        let found: Vec<SocketAddr> = match found {
-            Ok(Ok(found)) => found.collect(),
-            Ok(Err(error)) if !is_temporary(&error) => {
-                return Err(pages::without_storage(pages::no_such_clone(), request));
-            }
-            Ok(Err(error)) => return Err(no_answer(name, &error)),
-            Err(error) => return Err(no_answer(name, &error)),
-        };
+        let found = self.services.find(name).await.map_err(|error| match error {
+            LookupError::Late => pages::busy("This clone's address is not found in time."),
+            LookupError::Failed(error) => no_answer(name, &error),
+        })?;
+        if found.is_empty() {
+            return Err(pages::without_storage(pages::no_such_clone(), request));
+        }
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(&found[..])).await {
             Ok(Ok(stream)) => Ok(stream),
             // Its pod starts, or is being replaced.
@@ -125,6 +130,10 @@ impl ClusterClones {
         let response = timeout_at(deadline, sender.send_request(request)).await;
         let response = response.map_err(|error| no_answer(&name, &error))?;
         let mut response = response.map_err(|error| no_answer(&name, &error))?;
+        if response.status().is_informational() {
+            // 101: nobody has asked for another protocol, and a load balancer in front may take what follows for a tunnel.
+            return Err(no_answer(&name, &response.status()));
+        }
         let path = Url::parse(&self.addresses.url(&name)).map(|url| url.path().to_owned());
         headers::clean_response(response.headers_mut(), path.as_deref().unwrap_or("/"));
         let limited = |body| LimitedBody { body, end: Box::pin(sleep_until(deadline)), _slot: slot };
@@ -197,11 +206,6 @@ impl HttpBody for LimitedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// Whether the name service has failed, instead of not knowing the name: `EAI_AGAIN`, which is known by its text alone.
-fn is_temporary(error: &io::Error) -> bool {
-    error.to_string().contains("Temporary failure")
 }
 
 fn no_answer(name: &CloneName, error: &dyn std::fmt::Display) -> Response {

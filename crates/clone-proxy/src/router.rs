@@ -83,9 +83,7 @@ async fn route(
         NoBackend::Unknown => pages::without_storage(pages::no_such_clone(), request.headers()),
     })?;
     if routing != backend.routing || path.is_empty() {
-        let path = if path.is_empty() { "/" } else { path };
-        let to = format!("{}{path}{}", backend.url.as_str().trim_end_matches('/'), query(&uri));
-        return Err(redirect(StatusCode::PERMANENT_REDIRECT, &to));
+        return Err(to_canonical(backend.url.as_str(), path, &uri));
     }
     match backend.state {
         BackendState::Serving => {}
@@ -156,6 +154,13 @@ async fn find_resource(backend: &Backend, limits: &SharedLimits, path: &str) -> 
         tracing::warn!(clone = %backend.name, %error, "a file of a clone cannot be read");
         pages::internal_error()
     })
+}
+
+/// Redirects to a clone's canonical address: `path` is the one below the clone.
+pub(crate) fn to_canonical(clone: &str, path: &str, uri: &Uri) -> Response {
+    let path = if path.is_empty() { "/" } else { path };
+    let to = format!("{}{path}{}", clone.trim_end_matches('/'), query(uri));
+    redirect(StatusCode::PERMANENT_REDIRECT, &to)
 }
 
 fn query(uri: &Uri) -> String {

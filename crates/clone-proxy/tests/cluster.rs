@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use wpclone_provision::{Addresses, CloneName, Routing};
 const CLONE: &str = "clone-20261130-120000-abcdef";
 const STARTING: &str = "clone-20261130-120000-bbbbbb";
 const UNKNOWN: &str = "clone-20261130-120000-cccccc";
+const FAILING: &str = "clone-20261130-120000-dddddd";
 
 /// A router and what it leads to.
 struct Fixture {
@@ -37,10 +39,10 @@ impl Fixture {
         let nobody = listen().await.local_addr().unwrap();
         let addresses = Addresses::new(address, Some("http://c.example"), routing).unwrap();
         let clones = ClusterClones::new(addresses, move |name: &CloneName| match name.as_str() {
-            CLONE => service.to_string(),
-            STARTING => nobody.to_string(),
-            // Never in any name service (RFC 6761).
-            _ => format!("{name}.invalid:80"),
+            CLONE => Ok(vec![service]),
+            STARTING => Ok(vec![nobody]),
+            UNKNOWN => Ok(Vec::new()),
+            _ => Err(io::Error::other("the name service has failed")),
         });
         let options = ProxyOptions { connections_per_peer: 64 };
         let router =
@@ -61,8 +63,10 @@ async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Says what the clone has got, with headers that are not its own to send.
+/// Says what the clone has got, with headers that are not its own to send. At `/tunnel` it claims another protocol.
 async fn echo(request: Request) -> impl axum::response::IntoResponse {
+    let tunnel = request.uri().path().ends_with("/tunnel");
+    let status = if tunnel { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
     let mut got = vec![format!("{} {}", request.method(), request.uri())];
     got.extend(request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
     let headers = AppendHeaders([
@@ -73,7 +77,7 @@ async fn echo(request: Request) -> impl axum::response::IntoResponse {
         ("set-cookie", "planted=1; Path=/; Domain=c.example"),
         ("x-of-the-clone", "kept"),
     ]);
-    (headers, got.join("\n")).into_response()
+    (status, headers, got.join("\n")).into_response()
 }
 
 #[tokio::test]
@@ -119,6 +123,9 @@ async fn what_leads_to_no_clone_is_told_apart() {
     let unknown = fixture.get("c.example", &format!("/{UNKNOWN}/"), &[]).await;
     assert_eq!(unknown.status(), StatusCode::NOT_FOUND);
     assert_eq!(unknown.headers()["clear-site-data"], "\"cache\", \"storage\"");
+    let failing = fixture.get("c.example", &format!("/{FAILING}/"), &[]).await;
+    assert_eq!(failing.status(), StatusCode::BAD_GATEWAY);
+    assert!(!failing.headers().contains_key("clear-site-data"));
     let nothing = fixture.get("c.example", "/", &[]).await;
     assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
     assert!(!nothing.headers().contains_key("clear-site-data"));
@@ -127,4 +134,27 @@ async fn what_leads_to_no_clone_is_told_apart() {
     // As the kubelet asks: by the address of the pod.
     let address = fixture.address.to_string();
     assert_eq!(fixture.get(&address, "/healthz", &[]).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_clone_is_served_at_its_canonical_address_alone() {
+    let (name, base) = (format!("{CLONE}.c.example"), "http://c.example");
+    for (routing, host, path, to) in [
+        (Routing::Host, "c.example", format!("/{CLONE}/a?b=c"), format!("http://{name}/a?b=c")),
+        (Routing::Host, "127.0.0.1", format!("/{CLONE}"), format!("http://{name}/")),
+        (Routing::Path, name.as_str(), "/a?b=c".to_owned(), format!("{base}/{CLONE}/a?b=c")),
+        (Routing::Path, "c.example", format!("/{CLONE}?b=c"), format!("{base}/{CLONE}/?b=c")),
+    ] {
+        let answer = Fixture::start(routing).await.get(host, &path, &[]).await;
+        assert_eq!(answer.status(), StatusCode::PERMANENT_REDIRECT, "{host}{path}");
+        assert_eq!(answer.headers()["location"], to.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_clone_cannot_switch_to_another_protocol() {
+    let fixture = Fixture::start(Routing::Path).await;
+    let answer = fixture.get("c.example", &format!("/{CLONE}/tunnel"), &[]).await;
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert!(answer.text().await.unwrap().contains("does not answer"));
 }

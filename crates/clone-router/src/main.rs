@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use wpclone_clone_proxy::{ClusterClones, ProxyOptions, serve_cluster};
+use wpclone_clone_proxy::{ClusterClones, ProxyOptions, look_up, serve_cluster};
 use wpclone_http_server::raise_open_files_limit;
 use wpclone_provision::{Addresses, Routing};
 
@@ -59,7 +59,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     let addresses = addresses.context("WPCLONE_CLONES_URL")?;
     let domain = args.domain.trim_matches('.').to_owned();
     // The final dot keeps the name service from trying the domains of this pod first.
-    let clones = ClusterClones::new(addresses, move |name| format!("{name}.{domain}.:80"));
+    let clones = ClusterClones::new(addresses, move |name| look_up(&format!("{name}.{domain}."), 80));
     let options = ProxyOptions { connections_per_peer: args.connections_per_peer };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(async {
