@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,8 +36,14 @@ struct Args {
         default_value = "wpclone-clones.svc.cluster.local"
     )]
     domain: String,
-    /// Connections that one address may have: a load balancer in front is one address
-    #[arg(long, env = "WPCLONE_CONNECTIONS_PER_PEER", value_name = "N", default_value = "256")]
+    /// Connections that one address may have, of 1024 in all: a load balancer in front is one address
+    #[arg(
+        long,
+        env = "WPCLONE_CONNECTIONS_PER_PEER",
+        value_name = "N",
+        default_value = "1024",
+        value_parser = RangedU64ValueParser::<usize>::new().range(8..=65_536)
+    )]
     connections_per_peer: usize,
 }
 
@@ -79,4 +86,23 @@ fn run(args: Args) -> anyhow::Result<()> {
         server.await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(set: &[&str]) -> Option<usize> {
+        let args = ["wpclone-router", "--clones-url", "https://c.example"];
+        let args = Args::try_parse_from(args.iter().chain(set)).ok()?;
+        Some(args.connections_per_peer)
+    }
+
+    #[test]
+    fn a_number_of_connections_with_which_nothing_is_served_is_refused() {
+        assert_eq!(connections(&["--connections-per-peer", "8"]), Some(8));
+        for refused in ["0", "7", "65537", "many"] {
+            assert_eq!(connections(&["--connections-per-peer", refused]), None, "{refused}");
+        }
+    }
 }
