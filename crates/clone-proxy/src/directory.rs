@@ -86,7 +86,7 @@ pub enum BackendState {
     Serving,
     /// Its programs are being started.
     Starting,
-    /// It was stopped because of what it takes of the disk, or of its database server.
+    /// It was stopped because of what it takes: of the disk, of its database server, or of locks of files.
     Stopped,
     /// It is being deleted.
     Deleting,

@@ -346,7 +346,7 @@ pub(crate) async fn a_clone_that_takes_more_than_it_may_is_stopped_and_not_start
             .text()
             .await
             .expect("a page")
-            .contains("more of the disk, or of its database server, than it may")
+            .contains("more than it may: of the disk, of its database server, or of locks of files")
     );
     lab.local.delete(&clone.name).await.expect("deleted");
     assert!(!lab.tree(&clone.name).exists());
