@@ -55,8 +55,8 @@ impl CloneKeys {
         })
     }
 
-    /// Those of a Secret; `None` when one is missing.
-    pub(crate) fn read(secret: &Secret) -> Option<Self> {
+    /// Those of a clone's Secret; `None` when one is missing.
+    pub(crate) fn read(secret: &Secret, clone: &CloneName) -> Option<Self> {
         let text = |key: &str| {
             let bytes = &secret.data.as_ref()?.get(key)?.0;
             Some(SecretString::from(std::str::from_utf8(bytes).ok()?.to_owned()))
@@ -66,7 +66,11 @@ impl CloneKeys {
             migrator_key: text(MIGRATOR_KEY)?,
             login_key: text(LOGIN_KEY)?,
             database_password: text(DATABASE_PASSWORD)?,
-            database: text(DATABASE)?.expose_secret().to_owned(),
+            // Clones of older versions have a schema of their own name, which their Secrets do not repeat.
+            database: match secret.data.as_ref()?.get(DATABASE) {
+                Some(_) => text(DATABASE)?.expose_secret().to_owned(),
+                None => clone.to_string(),
+            },
         })
     }
 
@@ -110,7 +114,8 @@ impl Cluster {
         instance: &Instance,
     ) -> Result<(Secret, CloneKeys), ProvisionError> {
         let secret = self.find_secret(instance).await?;
-        let with_keys = secret.and_then(|secret| CloneKeys::read(&secret).map(|keys| (secret, keys)));
+        let with_keys =
+            secret.and_then(|secret| CloneKeys::read(&secret, &instance.name).map(|keys| (secret, keys)));
         with_keys.ok_or_else(|| ProvisionError::Unreadable {
             name: instance.name.clone(),
             reason: format!("its Secret {} is missing or incomplete", instance.spec.secret_name),
@@ -224,4 +229,24 @@ impl Cluster {
 fn php_ini(facts: &SourceFacts) -> String {
     let EffectivePhpLimits { memory, seconds, vars } = EffectivePhpLimits::from_source(facts.limits);
     format!("memory_limit = {memory}\nmax_execution_time = {seconds}\nmax_input_vars = {vars}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_an_older_version_has_the_schema_of_the_clones_name() {
+        let name: CloneName = "clone-20261130-163105-abcdef".parse().unwrap();
+        let secret = |keys: &[&str]| Secret {
+            data: Some(keys.iter().map(|key| ((*key).to_owned(), ByteString(b"x".to_vec()))).collect()),
+            ..Secret::default()
+        };
+        let database = |secret: &Secret| CloneKeys::read(secret, &name).map(|keys| keys.database);
+        let mut keys = vec![PASSWORD, MIGRATOR_KEY, LOGIN_KEY, DATABASE_PASSWORD];
+        assert_eq!(database(&secret(&keys)).as_deref(), Some(name.as_str()));
+        keys.push(DATABASE);
+        assert_eq!(database(&secret(&keys)).as_deref(), Some("x"));
+        assert_eq!(database(&secret(&keys[1..])), None);
+    }
 }

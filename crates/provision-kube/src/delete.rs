@@ -90,8 +90,11 @@ impl Cluster {
             let is_ours_last = finalizers == [DATABASE_FINALIZER];
             if current.deletion_timestamp.is_some() && is_ours_last && !self.has_pods(name).await? {
                 self.database.drop_all(&SchemaPrefix::of(id)).await?;
-                self.remove_finalizer(name, &current).await?;
-                continue;
+                // That of an instance that an older version has made; those of this version have other names.
+                self.database.drop(name.as_str()).await?;
+                if self.remove_finalizer(name, &current).await? {
+                    return Ok(());
+                }
             }
             if begun.elapsed() >= limit {
                 return Err(self.deletion_failure(name).await);
@@ -114,12 +117,14 @@ impl Cluster {
         Ok(!pods.map_err(failed("listing a clone's pods"))?.items.is_empty())
     }
 
-    /// Removes our finalizer, the last one. Whoever changes the instance meanwhile is heard with the next look.
-    async fn remove_finalizer(&self, name: &CloneName, seen: &ObjectMeta) -> Result<(), ProvisionError> {
+    /// Removes our finalizer, the last one, after which the instance is gone. Returns whether it is so, and nobody has changed
+    /// the instance meanwhile.
+    async fn remove_finalizer(&self, name: &CloneName, seen: &ObjectMeta) -> Result<bool, ProvisionError> {
         let patch = json!({ "metadata": { "finalizers": [], "resourceVersion": seen.resource_version } });
         match self.instances.patch(name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-            Ok(_) => Ok(()),
-            Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(error) if is_not_found(&error) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
             Err(error) => Err(failed("changing a clone")(error)),
         }
     }

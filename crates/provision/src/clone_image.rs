@@ -30,7 +30,9 @@ pub const DATABASE_EXIT_CODE: u8 = 69;
 /// The administrator that is to exist, and how long the migrator takes imports at least.
 #[derive(Serialize, Deserialize)]
 pub struct SetupInput {
-    /// The same only in inputs of one and the same setup, which is done once however often the command runs.
+    /// The same only in inputs of one and the same setup, which is done once however often the command runs. Empty in the
+    /// Secrets of older versions, which a newer image may read when a pod is started anew.
+    #[serde(default)]
     pub id: String,
     /// The administrator's login name.
     pub username: String,
@@ -45,5 +47,16 @@ pub struct SetupInput {
 impl fmt::Debug for SetupInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetupInput").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_input_of_an_older_version_is_read() {
+        let input = r#"{"username":"admin","password":"p","key":"k","open_until":1}"#;
+        assert_eq!(serde_json::from_str::<SetupInput>(input).unwrap().id, "");
     }
 }
