@@ -26,11 +26,14 @@ pub async fn queue(
     State(app): State<SharedApp>,
     MetricsReader(caller): MetricsReader,
 ) -> Result<Json<QueueView>, ApiError> {
-    let (queue, site_cleanups) = tokio::try_join!(stats(&app), app.queue.site_cleanups())?;
-    // They name sites and tasks.
+    let (mut queue, site_cleanups) = tokio::try_join!(stats(&app), app.queue.site_cleanups())?;
     let waits = match caller.is_operator() {
         true => waits::first(&app, &caller, &queue).await?,
-        false => Vec::new(),
+        false => {
+            // Waits name sites and tasks; what a worker lacks names its programs, folders and servers.
+            queue.workers.iter_mut().for_each(|worker| worker.unavailable.clear());
+            Vec::new()
+        }
     };
     Ok(Json(QueueView { site_cleanups, waits, ..queue }))
 }

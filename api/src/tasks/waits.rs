@@ -19,8 +19,10 @@ pub async fn of_task(app: &App, caller: &Caller, task: &TaskRecord) -> Result<Ve
     if waits.is_empty() {
         return Ok(Vec::new());
     }
-    let queue = app.queue.stats().await?;
-    Ok(waits.into_iter().map(|wait| view(caller, &queue, wait)).collect())
+    // Only what waits for a worker depends on the workers.
+    let waits_for_worker = waits.iter().any(|wait| matches!(wait.cause, WaitCause::Worker { .. }));
+    let queue = if waits_for_worker { Some(app.queue.stats().await?) } else { None };
+    Ok(waits.into_iter().map(|wait| view(caller, queue.as_ref(), Counts::Hidden, wait)).collect())
 }
 
 /// Why steps wait: the first ones of each stage and cause. Only for operators, who see all tasks.
@@ -29,12 +31,21 @@ pub async fn of_task(app: &App, caller: &Caller, task: &TaskRecord) -> Result<Ve
 /// Redis does not respond.
 pub async fn first(app: &App, caller: &Caller, queue: &QueueView) -> Result<Vec<WaitView>, ApiError> {
     let waits = app.queue.first_waits().await?;
-    Ok(waits.into_iter().map(|wait| view(caller, queue, wait)).collect())
+    Ok(waits.into_iter().map(|wait| view(caller, Some(queue), Counts::Shown, wait)).collect())
 }
 
-fn view(caller: &Caller, queue: &QueueView, wait: WaitingStep) -> WaitView {
+/// Whether the number of ready steps is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// To operators, with the queue.
+    Shown,
+    /// With a single task: they are those of all owners, and would change its ETag all the time.
+    Hidden,
+}
+
+fn view(caller: &Caller, queue: Option<&QueueView>, counts: Counts, wait: WaitingStep) -> WaitView {
     let WaitingStep { task, step, stage, cause } = wait;
-    let (reason, detail) = reason(caller, queue, stage, &cause);
+    let (reason, detail) = reason(caller, queue, counts, stage, &cause);
     let (site, ahead, until) = match cause {
         WaitCause::Worker { .. } => (None, None, None),
         WaitCause::Retry { until } => (None, None, Some(until)),
@@ -46,8 +57,14 @@ fn view(caller: &Caller, queue: &QueueView, wait: WaitingStep) -> WaitView {
     WaitView { task, step, stage, reason, detail, site, ahead, until }
 }
 
-fn reason(caller: &Caller, queue: &QueueView, stage: Stage, cause: &WaitCause) -> (WaitReason, String) {
-    let depth = queue.stages.get(&stage).copied().unwrap_or_default();
+fn reason(
+    caller: &Caller,
+    queue: Option<&QueueView>,
+    counts: Counts,
+    stage: Stage,
+    cause: &WaitCause,
+) -> (WaitReason, String) {
+    let depth = queue.and_then(|queue| queue.stages.get(&stage)).copied().unwrap_or_default();
     match cause {
         WaitCause::Retry { .. } => {
             (WaitReason::Retry, "An attempt has failed; the next one follows after a pause.".to_owned())
@@ -55,17 +72,22 @@ fn reason(caller: &Caller, queue: &QueueView, stage: Stage, cause: &WaitCause) -
         WaitCause::Site { site, .. } => (WaitReason::Site, format!("Another task on {site} comes first.")),
         WaitCause::Worker { .. } if depth.workers == 0 => {
             // What a worker lacks is for operators.
-            let why = queue.workers.iter().filter(|worker| caller.is_operator() && worker.lost.is_none());
+            let workers = queue.into_iter().flat_map(|queue| &queue.workers);
+            let why = workers.filter(|worker| caller.is_operator() && worker.lost.is_none());
             let why = why.filter_map(|worker| worker.unavailable.get(&stage)).next();
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             (WaitReason::NoWorker, format!("No worker does {stage} work now{why}."))
         }
         WaitCause::Worker { .. } if depth.busy >= depth.slots => {
             let (slots, ready) = (depth.slots, depth.ready);
-            let steps = if ready == 1 { "1 step is".to_owned() } else { format!("{ready} steps are") };
+            let steps = match (counts, ready) {
+                (Counts::Hidden, _) => String::new(),
+                (Counts::Shown, 1) => "; 1 step is ready".to_owned(),
+                (Counts::Shown, _) => format!("; {ready} steps are ready"),
+            };
             let slots = if slots == 1 { "The one slot".to_owned() } else { format!("All {slots} slots") };
             let are = if depth.slots == 1 { "is" } else { "are" };
-            (WaitReason::WorkersBusy, format!("{slots} for {stage} work {are} busy; {steps} ready."))
+            (WaitReason::WorkersBusy, format!("{slots} for {stage} work {are} busy{steps}."))
         }
         WaitCause::Worker { .. } => (WaitReason::Turn, "A worker takes it in its turn.".to_owned()),
     }

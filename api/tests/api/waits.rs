@@ -38,7 +38,10 @@ async fn a_task_says_why_it_waits_and_names_no_task_of_others() {
     api.app.queue.report_worker(&WorkerReport { stages: stages(2), ..report("worker-1") }).await.unwrap();
     let busy = waits(&api, &first, "alice").await;
     assert_eq!(busy[0]["reason"], "workers_busy");
-    assert_eq!(busy[0]["detail"], "All 2 slots for browser work are busy; 1 step is ready.");
+    assert_eq!(busy[0]["detail"], "All 2 slots for browser work are busy.");
+    let answer = api.get("/queue").bearer_auth(token("root")).send().await.unwrap();
+    let queue: Value = answer.json().await.unwrap();
+    assert_eq!(queue["waits"][0]["detail"], "All 2 slots for browser work are busy; 1 step is ready.");
     api.app.queue.report_worker(&WorkerReport { stages: stages(1), ..report("worker-1") }).await.unwrap();
     assert_eq!(waits(&api, &first, "alice").await[0]["reason"], "turn");
 
@@ -82,6 +85,35 @@ async fn the_etag_of_a_task_changes_with_why_it_waits() {
     let changed = api.get(&path).header("If-None-Match", &tag).send().await.unwrap();
     assert_eq!(changed.status(), 200);
     assert_eq!(changed.json::<Value>().await.unwrap()["waits"][0]["reason"], "turn");
+}
+
+#[tokio::test]
+async fn the_etag_of_a_waiting_task_stays_while_other_tasks_come() {
+    let api = Api::start().await;
+    let id = api.ask("https://a.example", None).await;
+    let stages = [(Stage::Browser, StageSlots { slots: 2, busy: 2 })].into();
+    api.app.queue.report_worker(&WorkerReport { stages, ..report("worker-1") }).await.unwrap();
+    let path = format!("/tasks/{id}");
+    let first = api.get(&path).send().await.unwrap();
+    let tag = first.headers()["etag"].clone();
+    assert_eq!(first.json::<Value>().await.unwrap()["waits"][0]["reason"], "workers_busy");
+    api.ask("https://b.example", None).await;
+    let unchanged = api.get(&path).header("If-None-Match", &tag).send().await.unwrap();
+    assert_eq!(unchanged.status(), 304);
+}
+
+#[tokio::test]
+async fn what_a_worker_lacks_is_for_operators() {
+    let api = Api::with_tokens(&[("root", "operator"), ("scaler", "metrics")]).await;
+    let unavailable = [(Stage::Browser, "Chromium is missing".to_owned())].into();
+    api.app.queue.report_worker(&WorkerReport { unavailable, ..report("worker-1") }).await.unwrap();
+    let worker = async |who: &str| -> Value {
+        let answer = api.get("/queue").bearer_auth(token(who)).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["workers"][0].clone()
+    };
+    assert_eq!(worker("root").await["unavailable"], json!({"browser": "Chromium is missing"}));
+    let worker = worker("scaler").await;
+    assert_eq!((&worker["id"], worker.get("unavailable")), (&json!("worker-1"), None));
 }
 
 #[tokio::test]
