@@ -19,8 +19,7 @@ use crate::local_clone::LocalClone;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The most locks of a clone: a database server has one for each file of a table, PHP and WordPress some ten.
 const MAX_LOCKS: usize = 10_000;
-/// The most locks of the machine that are counted, newer ones first: reading them takes the kernel time that grows with the
-/// square of their number.
+/// The most locks of the machine that are read: that takes the kernel time which grows with the square of their number.
 const MAX_COUNTED: usize = 10 * MAX_LOCKS;
 /// What is said of a clone that has more.
 const DETAIL: &str = "It held more than 10,000 locks of files.";
@@ -48,15 +47,19 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>) {
 /// The clones that hold too many locks, with their number.
 fn holders(running: Vec<Arc<LocalClone>>) -> io::Result<Vec<(Arc<LocalClone>, usize)>> {
     let locks = count(BufReader::new(File::open("/proc/locks")?))?;
-    if locks.values().sum::<usize>() <= MAX_LOCKS {
+    let all = locks.values().sum::<usize>();
+    if all <= MAX_LOCKS {
         return Ok(Vec::new());
     }
     let processes = ProcessTable::read();
-    let of_clone = |clone: &Arc<LocalClone>| -> usize {
-        let programs =
-            clone.supervisors().into_iter().flat_map(|supervisor| processes.descendants(supervisor));
-        programs.filter_map(|pid| locks.get(&pid)).sum()
+    let of_program = |supervisor: u32| -> usize {
+        if all >= MAX_COUNTED {
+            // Not all were read. Those of flock(2) may be shown for a process that has ended, and hide the others.
+            return processes.locks_of_open_files(supervisor, MAX_LOCKS);
+        }
+        processes.descendants(supervisor).iter().filter_map(|pid| locks.get(pid)).sum()
     };
+    let of_clone = |clone: &Arc<LocalClone>| clone.supervisors().into_iter().map(of_program).sum::<usize>();
     let counted = running.into_iter().map(|clone| (of_clone(&clone), clone));
     Ok(counted.filter(|(locks, _)| *locks > MAX_LOCKS).map(|(locks, clone)| (clone, locks)).collect())
 }

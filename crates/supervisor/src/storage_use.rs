@@ -68,6 +68,28 @@ impl ProcessTable {
         removed.found
     }
 
+    /// The locks of files that a child of this process and all its descendants hold, by their open files: proc_pid_fdinfo(5).
+    /// Counting ends beyond `most`.
+    #[must_use]
+    pub fn locks_of_open_files(&self, child: u32, most: usize) -> usize {
+        let mut locks = 0;
+        // A thread can have open files of its own.
+        for thread in self.descendants(child).into_iter().flat_map(threads) {
+            for file in fs::read_dir(format!("/proc/{thread}/fdinfo")).into_iter().flatten().flatten() {
+                let Ok(info) = File::open(file.path()).and_then(ProcFile::read) else { continue };
+                locks += info
+                    .content
+                    .split(|byte| *byte == b'\n')
+                    .filter(|line| line.starts_with(b"lock:"))
+                    .count();
+                if locks > most {
+                    return locks;
+                }
+            }
+        }
+        locks
+    }
+
     /// A child of this process and all its descendants; nothing when it is not a child of ours any more.
     #[must_use]
     pub fn descendants(&self, child: u32) -> Vec<i32> {

@@ -49,6 +49,19 @@ print "ready\n";
 sleep 600;
 "#;
 
+/// Holds two locks of its own, and one that a process has taken which has ended.
+const LOCKS: &str = r#"
+use Fcntl qw(:flock :seek F_SETLK F_WRLCK);
+$| = 1;
+open(my $file, '+>', 'locked') or die;
+fcntl($file, F_SETLK, pack('s s x4 q q i x4', F_WRLCK, SEEK_SET, 2 * $_, 1, 0)) or die for 1..2;
+open(my $other, '>', 'other') or die;
+if (!fork) { flock($other, LOCK_EX) or die; exit }
+wait; $? == 0 or die;
+print "ready\n";
+sleep 600;
+"#;
+
 /// A program that ends with the test.
 struct Running(Child);
 
@@ -102,6 +115,15 @@ fn sockets_of_our_own_network_are_not_the_programs(folder: &Path) {
     drop(socket);
 }
 
+fn locks_count_whoever_took_them(folder: &Path) {
+    if !cfg!(target_pointer_width = "64") {
+        return;
+    }
+    let holder = Running::start(perl(folder, LOCKS));
+    assert_eq!(ProcessTable::read().locks_of_open_files(holder.0.id(), 100), 3);
+    assert_eq!(ProcessTable::read().locks_of_open_files(holder.0.id(), 1), 2, "counting ends");
+}
+
 /// The capabilities of the unit, as setpriv names them.
 fn capabilities() -> Vec<String> {
     let set = UNIT.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("a set");
@@ -142,5 +164,6 @@ fn main() {
     removed_things_of_every_kind_count_while_a_program_holds_them(base.path());
     sockets_of_our_own_network_are_not_the_programs(base.path());
     the_service_has_the_capabilities_to_see_what_is_only_mapped(base.path());
-    println!("test result: ok. 3 passed; 0 failed");
+    locks_count_whoever_took_them(base.path());
+    println!("test result: ok. 4 passed; 0 failed");
 }

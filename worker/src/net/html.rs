@@ -30,7 +30,9 @@ impl HtmlPage {
         let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), Default::default());
         let (mut rest, mut size) = (text, TreeSize::default());
         while !rest.is_empty() {
-            let length = rest.find('>').map_or(rest.len(), |end| end + 1).min(CHUNK);
+            let most = CHUNK.min(rest.len());
+            let tag_end = rest.as_bytes()[..most].iter().position(|byte| *byte == b'>');
+            let length = tag_end.map_or(most, |end| end + 1);
             let (chunk, after) = rest.split_at(rest.floor_char_boundary(length));
             parser.process(StrTendril::from_slice(chunk));
             size.grow(&parser.tokenizer.sink.sink.0.borrow());

@@ -151,10 +151,10 @@ pub(crate) async fn system_calls_that_attack_the_kernel_are_denied() {
         ("fchmodat2", "452, 0, 0, 0, 0"),
         ("clone with a shared table of open files", "56, 0x411, 0, 0, 0, 0"),
         ("fcntl of an open file's lock", "72, 0, 37, 0"),
-        ("fcntl of a lease", "72, 0, 1024, 0"),
+        ("fcntl of a lease", "72, fileno($open), 1024, 0"),
         ("fcntl of a watched folder", "72, 0, 1026, 0x4"),
         ("set-ID chmod", "90, $file, 04755"),
-        ("set-ID fchmod", "91, 0, 02755"),
+        ("set-ID fchmod", "91, fileno($open), 02755"),
         ("set-ID fchmodat", "268, -100, $file, 02755"),
         ("set-ID creat", "85, $new, 04755"),
         ("set-ID open", "2, $new, 0x41, 04755"),
@@ -177,7 +177,7 @@ pub(crate) async fn system_calls_that_attack_the_kernel_are_denied() {
         .collect();
     let allowed = "$! = 0; syscall(41, 1, 1, 0); print \"a Unix socket: $!\\n\" if $! != 0; \
                    chmod(0640, 'calls.pl') or print \"chmod: $!\\n\"; print 'done';";
-    let files = "my ($file, $new, $folder) = ('calls.pl', 'new', '.');";
+    let files = "my ($file, $new, $folder) = ('calls.pl', 'new', '.'); open(my $open, '<', $file);";
     let script = format!("use Errno; {files} {script} {allowed}");
     lab.put(&clone.name, "calls.pl", &script);
     let output = lab.eval(&clone, false, "echo shell_exec('perl calls.pl 2>&1');").await;
