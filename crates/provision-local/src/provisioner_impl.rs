@@ -179,7 +179,11 @@ impl Provisioner for LocalProvisioner {
     }
 
     async fn set_aside(&self) -> SetAside {
-        self.engine().map(|engine| engine.clones.all_set_aside()).unwrap_or_default()
+        let mut found = self.engine().map(|engine| engine.clones.all_set_aside()).unwrap_or_default();
+        for clone in &mut found.clones {
+            clone.info = clone.info.take().map(|info| Box::new(self.located(*info)));
+        }
+        found
     }
 
     async fn access(&self, name: &CloneName) -> Result<Access, ProvisionError> {
