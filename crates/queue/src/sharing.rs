@@ -17,6 +17,8 @@ pub enum SiteLeave {
     Left,
     /// Others read the site, and so does the task.
     Others,
+    /// So do they, but all of them wait until they have the site alone. The task has to end: it is not the oldest of them.
+    Stuck,
 }
 
 impl Queue {
@@ -53,7 +55,8 @@ impl Queue {
         self.leave(lease, site, "").await
     }
 
-    /// Takes the lock of a site alone if nobody else reads it: the task sets it up anew.
+    /// Takes the lock of a site alone if nobody else reads it: the task sets it up anew. If others do, nobody joins them any
+    /// more, and the step may ask again later. Of tasks that all wait so, only the oldest may.
     ///
     /// # Errors
     /// Those of [`Queue::leave_site`].
@@ -74,6 +77,7 @@ impl Queue {
             Some("last") => Ok(SiteLeave::Last),
             Some("left") => Ok(SiteLeave::Left),
             Some("others") => Ok(SiteLeave::Others),
+            Some("stuck") => Ok(SiteLeave::Stuck),
             _ => Err(unexpected(&answer)),
         }
     }

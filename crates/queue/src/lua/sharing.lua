@@ -32,9 +32,38 @@ local function leave_to_others(t, site)
   return true
 end
 
--- A task that ends leaves the sites that it shares with others.
+-- Nobody joins those that read a site any more: the next in line has it alone, and sets it up anew.
+local function close_share(h) call('HSET', site_share(h), 'key', '') end
+
+-- A task that ends leaves the sites that it shares with others. What it was set up with may be why it has failed.
 local function leave_shared_sites(t)
-  for site in pairs(t.share) do leave_to_others(t, site) end
+  for site in pairs(t.share) do
+    local h = site_hash(site)
+    if t.ending == 'failed' and call('SISMEMBER', site_readers(h), t.id) == 1 then close_share(h) end
+    leave_to_others(t, site)
+  end
+end
+
+-- The field of `site_share` with the step of a reader that cannot use what is stored and waits until it has the site alone.
+local function waiting_field(id) return 'waits:' .. id end
+
+local function waits_until_alone(h, id)
+  local i = tonumber(call('HGET', site_share(h), waiting_field(id)) or '')
+  local t = i and load_task(id)
+  return t and t.readable and t.ending == '' and t.live[FIELDS[i].state] ~= 'succeeded'
+end
+
+-- A reader that cannot use what is stored waits until the others have left: nobody joins them. When all of them wait so, each
+-- would wait for the others for ever: only the oldest goes on. Returns 'others', or 'stuck' when the task has to end.
+local function wait_until_alone(t, i, h)
+  close_share(h)
+  call('HSET', site_share(h), waiting_field(t.id), int(i))
+  local answer = 'others'
+  for _, id in ipairs(call('SMEMBERS', site_readers(h))) do
+    if not waits_until_alone(h, id) then return 'others' end
+    if id < t.id then answer = 'stuck' end
+  end
+  return answer
 end
 
 -- The only reader of a site has its lock alone from now on.

@@ -108,6 +108,13 @@ local function must_yield(t)
   return not is_overdue(t)
 end
 
+-- What a task has left on a site, registered under this name, is undone or is another task's now. A replay of it must not take
+-- what it finds there for its own.
+local function forget_installed(t, name)
+  local checkpoint = installed_checkpoint(name)
+  if (t.live[checkpoint] or '') ~= '' then set(t, checkpoint, '') end
+end
+
 -- Ends a clean-up. Its record is deleted; its task says what is still left. `state` is 'succeeded' or 'failed'.
 local function finish_site_cleanup(c, state)
   local task, name = string.match(line(c, REQUEST), CLEANUP_OF)
@@ -125,14 +132,17 @@ local function finish_site_cleanup(c, state)
     call('LTRIM', KEY.given_up_site_cleanups, 0, BATCH - 1)
   end
   local t = task and load_task(task)
-  if not (t and t.readable and FINAL[t.state] and site_cleanup_id(t, name) == c.id) then return end
-  local output, left = task_key('output', t.id), 'left.' .. name
-  if done then
-    call('HDEL', output, left)
-  else
-    call('HSET', output, left, 'given_up ' .. line(c, REQUEST))
+  if not (t and t.readable) then return end
+  if done then forget_installed(t, name) end
+  if FINAL[t.state] and site_cleanup_id(t, name) == c.id then
+    local output, left = task_key('output', t.id), 'left.' .. name
+    if done then
+      call('HDEL', output, left)
+    else
+      call('HSET', output, left, 'given_up ' .. line(c, REQUEST))
+    end
+    bump_revision(t)
   end
-  bump_revision(t)
   flush(t)
 end
 

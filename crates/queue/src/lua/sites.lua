@@ -12,7 +12,7 @@ local function site_share(h) return task_key('site_share', h) end
 -- Whether a task may join those that read a site now.
 local function can_join(t, site, h)
   local key = t.share[site]
-  if not key then return false end
+  if not key or call('HGET', KEY.site_locks, h) ~= SHARED then return false end
   local share = call('HMGET', site_share(h), 'key', 'since', 'limit')
   if share[1] ~= key then return false end
   local age = NOW - tonumber(share[2])

@@ -13,6 +13,12 @@ for _, id in ipairs(call('ZRANGE', cleanups_of_site(ARGV[5]), 0, BATCH - 1)) do
   if c and c.readable then
     set(c, 'superseded', '1')
     flush(c)
+    local task, name = string.match(line(c, REQUEST), CLEANUP_OF)
+    local of = task and task ~= t.id and load_task(task)
+    if of and of.readable then
+      forget_installed(of, name)
+      flush(of)
+    end
   end
 end
 return { 'ok' }

@@ -25,7 +25,8 @@ local release_locks -- in sites.lua
 -- What a task has left on a site which it shares, and what it remembers of that: the name of its registration
 -- (registration.rs of the worker), and its checkpoint (migrator_install_marker.rs).
 local SHARED_CLEANUP = 'source'
-local SHARED_CHECKPOINT = 'checkpoint.migrator.source'
+local function installed_checkpoint(name) return 'checkpoint.migrator.' .. name end
+local SHARED_CHECKPOINT = installed_checkpoint(SHARED_CLEANUP)
 local SHARED_CHECKPOINT_VALUE = 'installed'
 
 -- Whether a task is no more, or has ended.

@@ -1,19 +1,44 @@
 -- Why steps wait. Shared by the functions that only read.
 
+-- A task that another one waits for, and its owner; '' for one that nobody is told of.
+local function with_owner(id)
+  local ahead = id and load_task(id)
+  if not ahead or is_internal(ahead) then return '', '' end
+  return id, ahead.owner
+end
+
+-- The oldest of those that read a site, without this task; nil for none.
+local function oldest_reader(t, h)
+  local oldest
+  for _, id in ipairs(call('SMEMBERS', site_readers(h))) do
+    if id ~= t.id and (not oldest or id < oldest) then oldest = id end
+  end
+  return oldest
+end
+
 -- The task that a waiting task waits for at a site, and its owner; nil when it does not wait there.
 local function ahead_at(t, site)
   local h = site_hash(site)
   local holder = call('HGET', KEY.site_locks, h) or ''
-  if holder == t.id then return nil end
-  if holder == '' then
-    holder = call('ZRANGE', task_key('site_queue', h), 0, 0)[1] or t.id
-    if holder == t.id then return nil end
-  elseif #holder ~= 36 then -- several read the site side by side
-    holder = call('SRANDMEMBER', task_key('site_readers', h)) or ''
+  if holder == '' or holder == SHARED then
+    local first = call('ZRANGE', task_key('site_queue', h), 0, 0)[1] or t.id
+    if first ~= t.id then
+      holder = first
+    elseif holder == '' or can_join(t, site, h) then
+      return nil
+    else
+      holder = oldest_reader(t, h)
+    end
   end
-  local ahead = holder ~= '' and load_task(holder)
-  if not ahead or is_internal(ahead) then return '', '' end
-  return holder, ahead.owner
+  if holder == t.id then return nil end
+  return with_owner(holder)
+end
+
+-- The site of which a step is put off until its task has it alone; nil for none.
+local function put_off_at(t, i)
+  for site in pairs(t.share) do
+    if call('HGET', site_share(site_hash(site)), waiting_field(t.id)) == int(i) then return site end
+  end
 end
 
 -- Appends why the steps of a task wait: {task, step, stage, 'ready', since ms} | {.., 'delayed', until ms}
@@ -23,7 +48,10 @@ local function append_waits(t, answer)
     local stage, m = step(t, i)[2], member(t, i)
     local function add(why, ms, ...) answer[#answer + 1] = { t.id, step(t, i)[3], stage, why, int(ms), ... } end
     local due = call('ZSCORE', KEY_OF.delayed[stage], m)
-    if due then
+    local put_off = due and put_off_at(t, i)
+    if put_off then
+      add('site', t.created, put_off, with_owner(oldest_reader(t, site_hash(put_off))))
+    elseif due then
       add('delayed', tonumber(due))
     elseif call('ZSCORE', KEY_OF.waiting[stage], m) then
       local site, ahead, owner = '', '', ''

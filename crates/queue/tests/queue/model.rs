@@ -89,6 +89,12 @@ pub(crate) struct Model {
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) key: &'static str,
+    /// Whether more tasks may join.
+    pub(crate) is_open: bool,
+    /// Those that read it after the last operation.
+    readers: Vec<TaskId>,
+    /// Readers that cannot use what is stored, and their steps that wait.
+    waiting: BTreeMap<TaskId, usize>,
     pub(crate) limit: usize,
     /// The model's `clock_offset` when it was shared (ms).
     pub(crate) since: i64,
@@ -314,7 +320,7 @@ impl Model {
             Some(share) => {
                 let age = self.clock_offset - share.since;
                 let may_join = task.share_key == Some(share.key) && (0..SHARE_LIFETIME).contains(&age);
-                may_join && holders < share.limit
+                share.is_open && may_join && holders < share.limit
             }
             None => holders == 0,
         }
@@ -323,11 +329,28 @@ impl Model {
     /// Starts every waiting task that is first in line at all its sites, when it can have all of them. Those that may join the
     /// readers of a site do so before the site is free.
     pub(crate) fn start_ready_tasks(&mut self) {
+        self.close_shares_of_failed_readers();
         self.start_available_tasks();
         let unread: Vec<_> = self.shares.keys().copied().filter(|s| self.holders(s).is_empty()).collect();
         if !unread.is_empty() {
             self.shares.retain(|site, _| !unread.contains(site));
             self.start_available_tasks();
+        }
+        let readers = |site: &&'static str| self.holders(site).iter().map(|t| t.id).collect();
+        let all: Vec<Vec<TaskId>> = self.shares.keys().map(readers).collect();
+        for (share, readers) in self.shares.values_mut().zip(all) {
+            share.readers = readers;
+        }
+    }
+
+    fn close_shares_of_failed_readers(&mut self) {
+        for share in self.shares.values_mut() {
+            let has_failed = |t: &&Task| match t.state {
+                State::Running if t.cleaning.is_some() => t.ending == Some(State::Failed),
+                state => state == State::Failed,
+            };
+            let mut gone = self.tasks.iter().filter(|t| share.readers.contains(&t.id) && !t.left);
+            share.is_open &= !gone.any(|t| has_failed(&t));
         }
     }
 
@@ -363,8 +386,24 @@ impl Model {
         };
         let is_holder = self.holders(site).iter().any(|t| t.id == id);
         if is_holder && !self.shares.contains_key(site) {
-            self.shares.insert(site, Share { key, limit, since });
+            let (readers, waiting) = (vec![id], BTreeMap::new());
+            self.shares.insert(site, Share { key, is_open: true, readers, waiting, limit, since });
         }
+    }
+
+    /// A reader waits until it has the site alone.
+    fn wait_until_alone(&mut self, claim: &Claim, site: &'static str) -> SiteLeave {
+        let (id, step) = (claim.lease.task, claim.lease.step as usize);
+        let share = self.shares.get_mut(site).unwrap();
+        share.is_open = false;
+        share.waiting.insert(id, step);
+        let (share, holders) = (&self.shares[site], self.holders(site));
+        let waits = |t: &&Task| {
+            let step = share.waiting.get(&t.id).map(|i| &t.steps[*i]);
+            t.ending.is_none() && step.is_some_and(|step| step.place != Place::Ended(State::Succeeded))
+        };
+        let is_oldest = holders.iter().all(|t| t.id >= id);
+        if holders.iter().all(waits) && !is_oldest { SiteLeave::Stuck } else { SiteLeave::Others }
     }
 
     /// A task stops reading its site, or does so only if nobody else reads it.
@@ -375,7 +414,7 @@ impl Model {
             return SiteLeave::Left;
         }
         if only_as_last && holders.len() > 1 {
-            return SiteLeave::Others;
+            return self.wait_until_alone(claim, site);
         }
         if !only_as_last && self.shares.contains_key(site) {
             self.task_of(claim).left = true;
@@ -403,7 +442,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn sweep(&mut self) {
+    /// `leases` are tasks and steps in the order in which their leases end.
+    pub(crate) fn sweep(&mut self, leases: &[(TaskId, usize)]) {
         for step in self.tasks.iter_mut().flat_map(|t| &mut t.steps) {
             match &mut step.place {
                 Place::Delayed { left } if *left <= 0 => step.place = Place::Ready { front: false },
@@ -412,12 +452,14 @@ impl Model {
                 _ => {}
             }
         }
-        for task in &mut self.tasks {
-            for i in 0..task.steps.len() {
-                if matches!(task.steps[i].place, Place::Leased { left: ..=0, .. }) {
-                    task.expired(i);
-                }
+        for (id, i) in leases {
+            let task = self.tasks.iter_mut().find(|t| t.id == *id).unwrap();
+            if matches!(task.steps[*i].place, Place::Leased { left: ..=0, .. }) {
+                task.expired(*i);
+                self.start_ready_tasks();
             }
+        }
+        for task in &mut self.tasks {
             match &mut task.cleaning {
                 Some(..=0) => task.finish(task.ending.unwrap()),
                 Some(left) => *left = (*left).min(LONGEST_CLEAN_UP),

@@ -140,8 +140,13 @@ impl World<'_> {
                 self.claim(*first_lost, OWNERS.get(*passed_over).copied()).await;
             }
             Operation::Sweep => {
+                let leases: Vec<String> = self.redis.command("ZRANGE {wpclone}:leases:browser 0 -1").await;
                 self.queue.sweep().await.unwrap();
-                self.model.sweep();
+                let parse = |lease: &String| {
+                    let (task, step) = lease.split_once(':').unwrap();
+                    (task.parse().unwrap(), step.parse().unwrap())
+                };
+                self.model.sweep(&leases.iter().map(parse).collect::<Vec<_>>());
             }
             Operation::Cancel { task } => self.cancel(*task).await,
             Operation::ExpireLease { lease: n } => {
