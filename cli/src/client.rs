@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use backon::Retryable as _;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -28,6 +28,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Largest response body in bytes. A page of 100 tasks has some hundred KiB.
 const MAX_RESPONSE: usize = 4 << 20;
+/// The most events that are skipped at once.
+const MAX_SKIPPED: usize = 10_000;
 
 /// A task, parsed and as received.
 pub(crate) struct Task {
@@ -303,6 +305,18 @@ impl EventStream {
             self.ready = self.reader.push(&part).ok()?.into_iter();
         }
     }
+
+    /// Skips the events that have arrived. Returns whether the stream goes on.
+    pub(crate) fn skip_arrived(&mut self) -> bool {
+        for _ in 0..MAX_SKIPPED {
+            match self.next().now_or_never() {
+                Some(Some(_)) => {}
+                Some(None) => return false,
+                None => return true,
+            }
+        }
+        true
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -329,7 +343,21 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::*;
+
+    #[tokio::test]
+    async fn events_that_have_arrived_are_skipped_at_once() {
+        let event = |n: u32| Ok(format!("id: {n}-0\ndata: {{}}\n\n").into_bytes());
+        let open = |bytes| EventStream { bytes, reader: SseReader::default(), ready: Vec::new().into_iter() };
+        let mut goes_on = open(stream::iter((0..50).map(event)).chain(stream::pending()).boxed());
+        assert!(goes_on.next().await.is_some());
+        assert!(goes_on.skip_arrived());
+        assert!(goes_on.next().now_or_never().is_none(), "nothing is left");
+        let mut ended = open(stream::iter((0..50).map(event)).boxed());
+        assert!(!ended.skip_arrived());
+    }
 
     #[test]
     fn only_loopback_hosts_are_recognised_as_loopback() {

@@ -98,7 +98,7 @@ pub(crate) async fn watch(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(
 
 async fn print_changes(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(), Failure> {
     let redraws = std::io::stdout().is_terminal();
-    let (mut changes, mut printed) = (Changes { api, stream: None, are_supported: true }, None);
+    let (mut changes, mut printed) = (Changes::new(api), None);
     loop {
         let list = read_through_outage(api, wanted).await?;
         let read_at = Instant::now();
@@ -117,6 +117,7 @@ async fn print_changes(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(), 
         printed = Some(list.raw);
         changes.wait(POLL_INTERVAL).await;
         sleep_until(read_at + MIN_INTERVAL).await;
+        changes.skip_arrived();
     }
 }
 
@@ -138,14 +139,23 @@ async fn read_through_outage(api: &Api, wanted: &Wanted) -> Result<Listed, Failu
 struct Changes<'a> {
     api: &'a Api,
     stream: Option<EventStream>,
+    opened_at: Instant,
+    /// The pause before it is opened again, which grows while streams end early, such as those through some proxies.
+    pause: Duration,
     /// Whether this token may have such a stream here.
     are_supported: bool,
 }
 
-impl Changes<'_> {
+impl<'a> Changes<'a> {
+    fn new(api: &'a Api) -> Self {
+        Self { api, stream: None, opened_at: Instant::now(), pause: Duration::ZERO, are_supported: true }
+    }
+
     /// Waits until something may have changed, or for `limit`.
     async fn wait(&mut self, limit: Duration) {
         if self.stream.is_none() && self.are_supported {
+            sleep(self.pause).await;
+            self.opened_at = Instant::now();
             match self.api.changes().await {
                 Ok(stream) => self.stream = Some(stream),
                 Err(failure) => self.are_supported = failure.is_transient(),
@@ -154,7 +164,22 @@ impl Changes<'_> {
         let Some(stream) = &mut self.stream else { return sleep(limit).await };
         // A stream ends at its greatest age, and with the API.
         if let Ok(None) = timeout(limit, stream.next()).await {
-            self.stream = None;
+            self.close();
         }
+    }
+
+    /// Skips the signals for which the list is read next.
+    fn skip_arrived(&mut self) {
+        if self.stream.as_mut().is_some_and(|stream| !stream.skip_arrived()) {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.stream = None;
+        self.pause = match self.opened_at.elapsed() < POLL_INTERVAL {
+            true => (self.pause * 2).clamp(MIN_INTERVAL, POLL_INTERVAL),
+            false => Duration::ZERO,
+        };
     }
 }
