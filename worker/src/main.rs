@@ -44,7 +44,7 @@ use wpclone_service::shutdown;
 use wpclone_service::telemetry::Telemetry;
 use wpclone_task::Stage;
 
-use crate::browser::{BrowserAvailability, BrowserStage};
+use crate::browser::{BrowserAvailability, BrowserStage, RemoteDriver};
 use crate::net::EgressRules;
 use crate::provisioning::{Provisioning, RegistrySync, RunningProvisioner};
 use crate::settings::{Args, Settings};
@@ -189,6 +189,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Where this worker, its Redis and the parts of its cluster listen: sites and callbacks are never there.
 async fn own_endpoints(settings: &Settings, redis_url: &str) -> Arc<[SocketAddr]> {
     let mut own = vec![settings.admin_listen, settings.clones.addresses.listen()];
+    // It has no password, and starts programs.
+    own.extend(settings.browser.remote.as_ref().map(RemoteDriver::address));
     // The clones' own address, under other names for it.
     let clones = settings.clones.own();
     own.extend(clones.and_then(|clones| Some(SocketAddr::new(clones.host.parse().ok()?, clones.port))));

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wpclone_provision::Health;
 use wpclone_queue::{Claim, ClaimAttempt, Queue, WorkerReport};
-use wpclone_task::{Stage, StageSlots};
+use wpclone_task::{SiteText, Stage, StageSlots};
 
 use crate::browser::BrowserAvailability;
 use crate::claim_loop::claim_loop;
@@ -28,6 +28,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_FOLDER_SWEEP_INTERVAL: Duration = Duration::from_secs(960);
+/// The most characters of why a stage is unavailable.
+const MAX_UNAVAILABLE: usize = 300;
 /// How long released steps may take to end: a browser ends within seconds, and reporting has a deadline of its own.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -278,7 +280,7 @@ impl Worker {
             .collect();
         self.executor.metrics.slots(&stages);
         let unavailable =
-            self.stages.iter().filter_map(|(stage, _)| Some((*stage, self.unavailable(*stage)?)));
+            self.stages.iter().filter_map(|(stage, _)| Some((*stage, reported(&self.unavailable(*stage)?))));
         WorkerReport {
             unavailable: unavailable.collect(),
             id: self.id.clone(),
@@ -290,7 +292,23 @@ impl Worker {
     }
 }
 
+/// Why a stage is unavailable, as it is reported: some of the texts are of programs that are not trusted.
+fn reported(why: &str) -> String {
+    SiteText::with_limit(why, MAX_UNAVAILABLE).into()
+}
+
 /// Whether steps of a stage can be executed now.
 fn can_execute(stage: Stage, browser: &BrowserAvailability) -> bool {
     stage != Stage::Browser || browser.missing().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_stage_is_unavailable_is_reported_without_control_characters_and_in_a_bounded_length() {
+        assert_eq!(reported("no session: a\u{1b}[31m\nb"), "no session: a b");
+        assert_eq!(reported(&"x".repeat(1 << 20)).chars().count(), MAX_UNAVAILABLE + 1);
+    }
 }

@@ -212,14 +212,10 @@ impl BrowserAvailability {
     }
 
     async fn find_remote(&self, driver: &RemoteDriver, shutdown: &CancellationToken) -> Found {
-        driver.check().await.map_err(Missing::Program)?;
-        // Only before there are browsers of this worker's.
-        if !self.is_remote_cleared.load(Ordering::Relaxed) {
-            let ended = driver.end_all().await.map_err(Missing::Program)?;
-            if ended > 0 {
-                tracing::warn!(ended, "ended browsers that an earlier worker has left");
-            }
-            self.is_remote_cleared.store(true, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Err(Missing::Program("the worker ends".into())),
+            cleared = self.clear_remote(driver) => cleared.map_err(Missing::Program)?,
         }
         let place = Place::Elsewhere {
             driver: driver.clone(),
@@ -231,6 +227,20 @@ impl BrowserAvailability {
             try_browser(&installation, shutdown).await.map_err(|reason| self.does_not_work(&reason))?;
         installation.user_agent = user_agent(major_version);
         Ok(Arc::new(installation))
+    }
+
+    /// Ends what an earlier worker has left with the driver.
+    async fn clear_remote(&self, driver: &RemoteDriver) -> Result<(), String> {
+        driver.check().await?;
+        // Only before there are browsers of this worker's.
+        if !self.is_remote_cleared.load(Ordering::Relaxed) {
+            let ended = driver.end_all().await?;
+            if ended > 0 {
+                tracing::warn!(ended, "ended browsers that an earlier worker has left");
+            }
+            self.is_remote_cleared.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn find(&self, shutdown: &CancellationToken) -> Found {

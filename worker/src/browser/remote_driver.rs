@@ -3,6 +3,7 @@
 //!
 //! The driver belongs to one worker. What a worker that was killed has left there is ended by the next one at its start.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,6 +21,11 @@ use super::limited_connector::{DriverEndpoint, LimitedConnector};
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// The deadline of a session's end: the driver waits for the browser's processes.
 const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// The deadline of ending all browsers that an earlier worker has left.
+const END_ALL_LIMIT: Duration = Duration::from_secs(60);
+/// The most sessions that are ended at once. A worker has up to 64 slots.
+const MAX_SESSIONS: usize = 100;
 
 /// Where such a driver listens: at a port of the worker's loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,11 @@ impl FromStr for RemoteDriver {
 }
 
 impl RemoteDriver {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     pub(super) fn endpoint(&self) -> DriverEndpoint {
         DriverEndpoint::Tcp { port: self.port }
     }
@@ -58,13 +69,23 @@ impl RemoteDriver {
         }
     }
 
-    /// Ends all browsers of this driver; returns how many there were.
+    /// Ends all browsers of this driver; returns how many there were. What the driver says of itself is not trusted: it fails
+    /// when there are too many of them, or when it takes too long.
     pub(super) async fn end_all(&self) -> Result<usize, String> {
+        let too_long =
+            |_| format!("the driver at {} takes too long to end its sessions", self.endpoint().url());
+        timeout(END_ALL_LIMIT, self.end_first()).await.map_err(too_long)?
+    }
+
+    async fn end_first(&self) -> Result<usize, String> {
         let sessions = self.ask(Method::GET, "sessions", QUESTION_LIMIT).await?;
         let sessions = sessions["value"].as_array().into_iter().flatten();
         let ids: Vec<&str> = sessions.filter_map(|session| session["id"].as_str()).filter(is_id).collect();
-        for id in &ids {
+        for id in ids.iter().take(MAX_SESSIONS) {
             self.ask(Method::DELETE, &format!("session/{id}"), END_LIMIT).await?;
+        }
+        if ids.len() > MAX_SESSIONS {
+            return Err(format!("the driver at {} has {} sessions", self.endpoint().url(), ids.len()));
         }
         Ok(ids.len())
     }
@@ -93,7 +114,52 @@ fn is_id(text: &&str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A driver that names this many sessions, and how many of them it was told to end.
+    async fn driver_with(sessions: usize) -> (RemoteDriver, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let driver = RemoteDriver { port: listener.local_addr().unwrap().port() };
+        let ended = Arc::<AtomicUsize>::default();
+        let list: Vec<Value> =
+            (0..sessions).map(|n| serde_json::json!({"id": format!("{n:032x}")})).collect();
+        let answer = serde_json::json!({"value": list}).to_string();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        tokio::spawn({
+            let ended = Arc::clone(&ended);
+            async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let (mut request, mut part) = (Vec::new(), [0; 1024]);
+                    while !request.ends_with(b"\r\n\r\n") {
+                        let count = stream.read(&mut part).await.unwrap();
+                        request.extend_from_slice(&part[..count]);
+                    }
+                    ended.fetch_add(usize::from(request.starts_with(b"DELETE /session/")), Ordering::Relaxed);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        (driver, ended)
+    }
+
+    #[tokio::test]
+    async fn no_more_sessions_are_ended_than_a_worker_can_have_left() {
+        let (driver, ended) = driver_with(3).await;
+        assert_eq!(driver.end_all().await, Ok(3));
+        assert_eq!(ended.load(Ordering::Relaxed), 3);
+        let (driver, ended) = driver_with(MAX_SESSIONS + 1).await;
+        assert!(driver.end_all().await.unwrap_err().ends_with("has 101 sessions"));
+        assert_eq!(ended.load(Ordering::Relaxed), MAX_SESSIONS);
+    }
 
     #[test]
     fn a_driver_is_named_by_a_port_of_loopback() {
