@@ -12,6 +12,10 @@ use crate::queue_retry::store_with_retry;
 /// The field that the migrator's key is sealed for.
 const KEY_FIELD: &str = "shared.source";
 
+/// Why a clone fails that would wait for others for ever.
+const STUCK: &str = "Workers of another version, or with other seal keys, have set the source up for this clone and for \
+     others that wait as well; one of them sets it up anew. Run the task again.";
+
 /// The source of a claimed step's task.
 pub(crate) struct SharedSource {
     queue: Queue,
@@ -57,7 +61,7 @@ impl SharedSource {
     /// nobody else reads it.
     ///
     /// # Errors
-    /// The queue did not answer.
+    /// The queue did not answer, or all that read the source wait until they have it alone, and another one is to get it.
     pub(crate) async fn find(&self) -> Result<Found, Box<Problem>> {
         let (Some(site), Some(stored)) = (&self.site, &self.stored) else { return Ok(Found::Nothing) };
         let (found, message) = match self.read(stored) {
@@ -66,9 +70,10 @@ impl SharedSource {
             }
             Err(why) => {
                 tracing::warn!(why, "the set-up that another clone has stored cannot be used");
-                let alone = self.call(|| self.queue.hold_site_alone(&self.lease, site)).await?;
-                if alone == SiteLeave::Last {
-                    return Ok(Found::Nothing);
+                match self.call(|| self.queue.hold_site_alone(&self.lease, site)).await? {
+                    SiteLeave::Last => return Ok(Found::Nothing),
+                    SiteLeave::Stuck => return Err(Box::new(Problem::new(Code::WorkerFault, STUCK))),
+                    SiteLeave::Others | SiteLeave::Left => {}
                 }
                 (Found::NotUsable, "Waiting for clones of the same site, whose set-up this worker cannot use")
             }
@@ -90,11 +95,7 @@ impl SharedSource {
 
     /// Shares the set-up that this step has made. Without that, others wait until the task ends.
     pub(crate) async fn share(&self, output: &StepOutput) {
-        let (Some(site), None, StepOutput::Prepared(Role::Source, prepared)) =
-            (&self.site, &self.stored, output)
-        else {
-            return;
-        };
+        let (Some(site), StepOutput::Prepared(Role::Source, prepared)) = (&self.site, output) else { return };
         if let Err(error) = self.try_share(site, prepared).await {
             tracing::warn!(error, "the set-up of the source is not shared");
         }
@@ -202,6 +203,27 @@ mod tests {
         assert!(!of_first.leave().await.unwrap());
         assert!(matches!(source(&second, &other).find().await, Ok(Found::Nothing)));
         assert!(source(&second, &sealer).leave().await.unwrap(), "it has the source alone");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_cannot_use_what_is_stored_one_fails_and_the_other_shares_its_own() {
+        let redis = Redis::start().await;
+        let queue = Queue::new(&redis.url(), QueueOptions::default()).unwrap();
+        let (lost, sealer) = (sealer(), sealer());
+        let source = |claim: &Claim| SharedSource::of(&queue, claim, &sealer, 2);
+        let mut first = claim(&queue).await;
+        SharedSource::of(&queue, &first, &lost, 2).share(&prepared()).await;
+        let second = claim(&queue).await;
+        // The first one's worker was lost before its step was complete.
+        first.shared.clone_from(&second.shared);
+        assert!(matches!(source(&first).find().await, Ok(Found::NotUsable)));
+        let Err(problem) = source(&second).find().await else { panic!("it waits for ever") };
+        assert_eq!(problem.code, Code::WorkerFault);
+        assert!(problem.detail.ends_with("Run the task again."), "{}", problem.detail);
+        assert!(!source(&second).leave().await.unwrap());
+        assert!(matches!(source(&first).find().await, Ok(Found::Nothing)));
+        source(&first).share(&prepared()).await;
+        assert!(matches!(source(&claim(&queue).await).find().await, Ok(Found::SetUp(_))));
     }
 
     #[tokio::test]

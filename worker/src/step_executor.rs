@@ -129,6 +129,7 @@ impl StepExecutor {
         let keep =
             lease::keep(self.queue.clone(), claim.clone(), grace, updates_seen, stop, self.release.clone());
         let keep = AbortOnDropHandle::new(tokio::spawn(keep.in_current_span()));
+        let is_shared = shared.is_some();
         let end = match shared {
             Some(end) => end,
             None => self.run_in_stage(&job).await,
@@ -141,7 +142,9 @@ impl StepExecutor {
                 let changed = job.updates.borrow().changed;
                 match job.left_on_sites.register(&job, &output).await {
                     Ok(()) => {
-                        job.shared_source.share(&output).await;
+                        if !is_shared {
+                            job.shared_source.share(&output).await;
+                        }
                         self.complete(claim, output, changed)
                     }
                     Err(problem) => Report::Fail(problem.at(claim.stage), changed),
