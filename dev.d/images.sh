@@ -2,7 +2,7 @@
 # Sourced by ./dev: builds the images of the product with docker, podman or buildah. Where no registry is reached, the base
 # image is made from Debian's packages, so that the same Dockerfiles are built everywhere.
 
-IMAGES=(clone service browser)
+IMAGES=(clone service browser databases)
 IMAGE_PREFIX=${WPCLONE_IMAGE_PREFIX:-localhost/wpclone}
 BASE_IMAGE=docker.io/library/debian:bookworm-slim
 # What is made in its place has a name of its own: others on this machine may build on that one.
@@ -10,8 +10,8 @@ OWN_BASE_IMAGE=$IMAGE_PREFIX/base:bookworm
 
 images_usage() {
     cat <<'TEXT'
-./dev images [NAME...]    build images: clone, service, browser; without a name all of them. The archive of each is
-                          written to target/images, for `./dev cluster import`, `docker load` or `podman load`
+./dev images [NAME...]    build images: clone, service, browser, databases; without a name all of them. The archive of
+                          each is written to target/images, for `./dev cluster import`, `docker load` or `podman load`
 Settings:
   WPCLONE_IMAGE_ENGINE    docker, podman or buildah             (the first of them that works)
   WPCLONE_IMAGE_PREFIX    what the images' names begin with     (localhost/wpclone)
@@ -34,7 +34,7 @@ images_command() {
     for name in "$@"; do
         case " ${IMAGES[*]} " in *" $name "*) ;; *) die "there is no image '$name'; there are: ${IMAGES[*]}" ;; esac
     done
-    [ $# -gt 0 ] || set -- clone service browser
+    [ $# -gt 0 ] || set -- "${IMAGES[@]}"
     choose_image_engine
     IMAGE_TAG=${WPCLONE_IMAGE_TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
     IMAGE_OUTPUT=$(target)/images

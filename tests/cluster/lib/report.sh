@@ -15,7 +15,7 @@ cluster_kubectl() {
     local file kubectl=$PROGRAMS/bin/kubectl
     file=$(kubeconfig_file)
     [ -x "$kubectl" ] || kubectl=kubectl
-    "$kubectl" --kubeconfig "$file" "$@"
+    ${BECOME:-} "$kubectl" --kubeconfig "$file" "$@"
 }
 
 # cluster_kubeconfig NAMESPACE NAME: a kubeconfig for that service account, valid for a day.

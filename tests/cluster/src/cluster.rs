@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 
-use crate::Namespace;
+use crate::{Forward, Namespace};
 
 /// How long a start may take when its programs are built.
 const START_LIMIT: Duration = Duration::from_secs(360);
@@ -88,6 +88,17 @@ impl Cluster {
     /// The API server refuses one.
     pub async fn apply(&self, manifests: &str) -> Result<()> {
         self.kubectl(&["apply", "--filename", "-"], manifests).await.map(drop)
+    }
+
+    /// Forwards a port of this machine's loopback to that of an object, such as `service/web`.
+    ///
+    /// # Errors
+    /// It is not forwarded; kubectl's message.
+    pub async fn forward(&self, namespace: &str, object: &str, port: u16) -> Result<Forward> {
+        let mut command = script();
+        command.env(KUBECONFIG, &self.kubeconfig).args(["kubectl", "--namespace", namespace]);
+        command.args(["port-forward", "--address", "127.0.0.1", object, &format!(":{port}")]);
+        Forward::start(&mut command).await
     }
 
     /// Makes an image of static programs, which runs the first of them, and loads it.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod network;
+mod workloads;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,26 @@ use serde_json::{Value, json};
 
 use crate::network::{Peer, Policies};
 
-/// The objects of an overlay, as `kubectl kustomize` collects them.
+/// What patches of overlays may change: sizes and addresses, and nothing of what is judged here.
+const PATCHED: [&str; 4] = ["Service", "Deployment", "HorizontalPodAutoscaler", "ScaledObject"];
+
+/// The objects of an overlay, as `kubectl kustomize` collects them, before its patches.
 fn objects(folder: &Path) -> Vec<Value> {
     let kustomization = std::fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
     let kustomization: Value = serde_saphyr::from_str(&kustomization).unwrap();
-    let fields: Vec<&String> = kustomization.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["resources"], "this reads nothing else of {}", folder.display());
+    for (field, value) in kustomization.as_object().unwrap() {
+        match field.as_str() {
+            // Nothing of ConfigMaps, and no name of an image, is judged here.
+            "resources" | "configMapGenerator" | "images" => {}
+            "patches" => {
+                for patch in value.as_array().unwrap() {
+                    assert!(PATCHED.iter().any(|kind| patch["target"]["kind"] == *kind), "{patch}");
+                    assert!(!patch["patch"].as_str().unwrap().contains("/template"), "{patch}");
+                }
+            }
+            _ => panic!("this does not read {field} of {}", folder.display()),
+        }
+    }
     let mut found = Vec::new();
     for resource in kustomization["resources"].as_array().unwrap() {
         let path = folder.join(resource.as_str().unwrap());
@@ -128,7 +143,7 @@ fn clones_reach_their_database_and_dns_and_only_the_router_reaches_clones() {
     let worker = || pod("wpclone", json!({"wpclone.dev/role": "worker"}));
     let dns = || pod("kube-system", json!({"k8s-app": "kube-dns"}));
     let not_dns = || pod("kube-system", json!({"k8s-app": "metrics-server"}));
-    let outside = || Peer::Outside;
+    let outside = || Peer::Outside([203, 0, 114, 1].into());
     for (from, to, port, is_allowed) in [
         (clone(), database(), "TCP/3306", true),
         (clone(), dns(), "UDP/53", true),
@@ -155,6 +170,51 @@ fn clones_reach_their_database_and_dns_and_only_the_router_reaches_clones() {
         (unknown(), clone(), "TCP/8080", false),
         (worker(), unknown(), "TCP/8080", false),
         (unknown(), outside(), "TCP/443", false),
+    ] {
+        assert_eq!(policies.allow(&from, &to, port), is_allowed, "{from:?} to {to:?} {port}");
+    }
+}
+
+#[test]
+fn pods_of_the_service_reach_what_they_work_with_and_nothing_else() {
+    let policies = Policies::new(&of_kind(&local(), "NetworkPolicy"));
+    let pod = |namespace: &str, labels: Value| Peer::Pod { namespace: namespace.to_owned(), labels };
+    let of_service = |role: &str| pod("wpclone", json!({"wpclone.dev/role": role}));
+    let worker =
+        |stage: &str| pod("wpclone", json!({"wpclone.dev/role": "worker", "wpclone.dev/stage": stage}));
+    let (api, redis, database) = (|| of_service("api"), || of_service("redis"), || of_service("database"));
+    let clone = || pod("wpclone-clones", json!({"wpclone.dev/role": "clone"}));
+    let router = || pod("wpclone-clones", json!({"wpclone.dev/role": "router"}));
+    let address = |text: &str| Peer::Outside(text.parse().unwrap());
+    for (from, to, port, is_allowed) in [
+        (address("203.0.114.1"), api(), "TCP/8080", true),
+        (pod("keda", json!({})), api(), "TCP/8080", true),
+        (api(), redis(), "TCP/6379", true),
+        (worker("browser"), redis(), "TCP/6379", true),
+        (worker("browser"), router(), "TCP/8080", true),
+        (worker("browser"), address("203.0.114.1"), "TCP/8443", true),
+        (worker("transfer"), address("2a00::1"), "TCP/443", true),
+        (worker("provisioning"), database(), "TCP/3306", true),
+        (worker("provisioning"), address("10.96.0.1"), "TCP/443", true),
+        (worker("browser"), database(), "TCP/3306", false),
+        (worker("browser"), api(), "TCP/8080", false),
+        (worker("browser"), clone(), "TCP/8080", false),
+        (worker("browser"), worker("transfer"), "TCP/8081", false),
+        // The metadata of a cloud's machine, the API server, other machines of the network.
+        (worker("browser"), address("169.254.169.254"), "TCP/80", false),
+        (worker("browser"), address("10.96.0.1"), "TCP/443", false),
+        (worker("transfer"), address("192.168.1.1"), "TCP/80", false),
+        (worker("browser"), address("fd00::1"), "TCP/80", false),
+        (worker("browser"), address("203.0.114.1"), "UDP/53", false),
+        (api(), address("203.0.114.1"), "TCP/443", false),
+        (api(), database(), "TCP/3306", false),
+        (address("203.0.114.1"), redis(), "TCP/6379", false),
+        (address("203.0.114.1"), database(), "TCP/3306", false),
+        (address("203.0.114.1"), worker("browser"), "TCP/8081", false),
+        (clone(), redis(), "TCP/6379", false),
+        (clone(), api(), "TCP/8080", false),
+        (redis(), address("203.0.114.1"), "TCP/443", false),
+        (database(), clone(), "TCP/8080", false),
     ] {
         assert_eq!(policies.allow(&from, &to, port), is_allowed, "{from:?} to {to:?} {port}");
     }

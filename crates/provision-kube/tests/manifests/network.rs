@@ -1,5 +1,8 @@
 //! What network policies allow, as <https://kubernetes.io/docs/concepts/services-networking/network-policies/> defines it.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde_json::Value;
 
 /// One end of a connection.
@@ -7,8 +10,8 @@ use serde_json::Value;
 pub(crate) enum Peer {
     /// A pod.
     Pod { namespace: String, labels: Value },
-    /// An address that is no pod's: of the internet, the machine, the API server. No policy here tells them apart.
-    Outside,
+    /// An address that is no pod's: of the internet, the machine, the API server.
+    Outside(IpAddr),
 }
 
 /// The policies of a cluster.
@@ -53,12 +56,23 @@ fn list(value: &Value) -> &[Value] {
 
 fn is_port(allowed: &Value, port: &str) -> bool {
     assert!(allowed.get("endPort").is_none(), "ranges of ports are not read here");
-    format!("{}/{}", allowed["protocol"].as_str().unwrap_or("TCP"), allowed["port"]) == port
+    let protocol = allowed["protocol"].as_str().unwrap_or("TCP");
+    match allowed.get("port") {
+        Some(number) => format!("{protocol}/{number}") == port,
+        None => port.split_once('/').is_some_and(|(of_port, _)| of_port == protocol),
+    }
 }
 
 /// Whether a peer of a policy in `namespace` is that one.
 fn is_peer(peer: &Value, namespace: &str, other: &Peer) -> bool {
-    assert!(peer.get("ipBlock").is_none(), "blocks of addresses are not read here");
+    if let Some(block) = peer.get("ipBlock") {
+        let Peer::Outside(address) = other else { return false };
+        let contains = |network: &Value| {
+            let network: IpNet = network.as_str().expect("a network").parse().expect("a network");
+            network.contains(address)
+        };
+        return contains(&block["cidr"]) && !list(&block["except"]).iter().any(contains);
+    }
     let Peer::Pod { namespace: of_other, labels } = other else { return false };
     let is_namespace = match peer.get("namespaceSelector") {
         Some(selector) => matches(selector, &serde_json::json!({"kubernetes.io/metadata.name": of_other})),
@@ -71,6 +85,13 @@ fn is_peer(peer: &Value, namespace: &str, other: &Peer) -> bool {
 fn matches(selector: &Value, labels: &Value) -> bool {
     let selector = selector.as_object().expect("a selector");
     selector.iter().all(|(field, wanted)| {
+        if field == "matchExpressions" {
+            return list(wanted).iter().all(|expression| {
+                assert_eq!(expression["operator"], "In", "no other operator is read here");
+                let value = expression["key"].as_str().and_then(|key| labels.get(key));
+                value.is_some_and(|value| list(&expression["values"]).contains(value))
+            });
+        }
         assert_eq!(field, "matchLabels", "nothing else is read here");
         wanted.as_object().expect("labels").iter().all(|(name, value)| labels.get(name) == Some(value))
     })

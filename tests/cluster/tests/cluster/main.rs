@@ -3,6 +3,7 @@
 mod addons;
 mod lifecycle;
 mod manifests;
+mod product;
 mod provisioner;
 
 use std::path::Path;

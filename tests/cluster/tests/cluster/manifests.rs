@@ -101,8 +101,11 @@ async fn can_i(reviews: &Api<SubjectAccessReview>, question: &Question) -> Resul
     Ok(answered.status.context("an answer")?.allowed)
 }
 
+/// Held by the test that has applied the overlay: its namespaces are there once.
+pub(crate) static OVERLAY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The overlay `local`, while a test runs.
-fn overlay() -> Result<String> {
+pub(crate) fn overlay() -> Result<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../k8s/overlays/local");
     Ok(folder.canonicalize()?.to_str().context("a folder's name in UTF-8")?.to_owned())
 }
@@ -110,6 +113,7 @@ fn overlay() -> Result<String> {
 #[tokio::test]
 async fn the_manifests_are_accepted_and_everybody_may_do_what_is_needed_and_no_more() -> Result<()> {
     let cluster = Cluster::shared().await?;
+    let _alone = OVERLAY.lock().await;
     let folder = overlay()?;
     cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", &folder], "").await?;
     wait_until("the definition to be ready", async || {
@@ -139,11 +143,19 @@ async fn the_manifests_are_accepted_and_everybody_may_do_what_is_needed_and_no_m
         ensure!(refusal.to_string().contains("violates PodSecurity \"restricted"), "{refusal}");
     }
 
+    take_away(&cluster, &folder).await
+}
+
+/// Deletes the overlay's objects.
+pub(crate) async fn take_away(cluster: &Cluster, folder: &str) -> Result<()> {
+    // KEDA's finalizers go with its objects, before the namespace does.
+    let scaled = ["delete", "scaledobjects", "--all", "--namespace", SERVICE, "--timeout", "150s"];
+    cluster.kubectl(&scaled, "").await?;
     // kro takes its own objects away while it has the rights to, and leaves the kind.
     cluster.kubectl(&["delete", "--timeout", "150s", DEFINITION], "").await?;
     cluster.kubectl(&["delete", "--timeout", "150s", KIND], "").await?;
     cluster
-        .kubectl(&["delete", "--ignore-not-found", "--timeout", "150s", "--kustomize", &folder], "")
+        .kubectl(&["delete", "--ignore-not-found", "--timeout", "150s", "--kustomize", folder], "")
         .await?;
     Ok(())
 }

@@ -1,0 +1,110 @@
+//! A clone of a site outside the cluster, made by pods, served by a pod.
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use wpclone_cluster_tests::{Cluster, wait_until};
+use wpclone_task::State;
+
+use super::installation::{CLONES, Installation, SERVICE};
+use super::source::{Source, address_for_pods};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "has not been seen to pass; needs the archives of ./dev images"]
+async fn a_site_is_cloned_by_worker_pods_and_served_by_a_pod_that_may_be_killed() -> Result<()> {
+    let cluster = Cluster::shared().await?;
+    let Some(address) = address_for_pods(&cluster).await? else {
+        eprintln!("not tried: pods of this cluster do not reach this machine");
+        return Ok(());
+    };
+    let source = Source::start(address).await?;
+    source
+        .site
+        .eval_php("wp_insert_post(['post_title' => 'Hello from outside', 'post_status' => 'publish']);")
+        .await?;
+    let product = Installation::start(cluster, address).await?;
+    let client = &product.client;
+    wait_until("no browser worker to be left", async || {
+        Ok(product.workers("browser").await?.is_empty().then_some(()))
+    })
+    .await?;
+
+    // It wakes a browser worker.
+    let task = client.accepted("/clone", &json!({"source": source.login(), "ttl_minutes": 5})).await?;
+    let workers = wait_until("a browser worker", async || {
+        Ok(Some(product.workers("browser").await?).filter(|workers| !workers.is_empty()))
+    })
+    .await?;
+    browsers_know_no_secrets(&product, &workers[0]).await?;
+    let task = client.wait(task.id).await?;
+    ensure!(task.state == State::Succeeded, "{task:#?}");
+    let result = json!(task.result);
+    let name = result["clone"]["name"].as_str().context("a name")?;
+    // By its path, and by its host, which leads to the canonical form.
+    let path = format!("/{name}/");
+    let page = product.ask_router("", &path).await?;
+    ensure!(page.status == StatusCode::OK && page.text.contains("Hello from outside"), "{page:?}");
+    ensure!(!page.text.contains(&source.site.url()), "{page:?}");
+    let by_host = product.ask_router(name, "/").await?;
+    ensure!(
+        by_host.status == StatusCode::PERMANENT_REDIRECT && by_host.location.ends_with(&path),
+        "{by_host:?}"
+    );
+    // A browser of a worker's pod has logged in to it.
+    let pictures: Vec<_> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+    ensure!(pictures.contains(&"clone-dashboard.png"), "{pictures:?}");
+
+    // A pod that is killed comes back with the same content.
+    let selector = format!("wpclone.dev/clone={name}");
+    let kill =
+        ["delete", "pod", "--namespace", CLONES, "--selector", &selector, "--grace-period", "0", "--force"];
+    product.cluster.kubectl(&kill, "").await?;
+    wait_until("the clone to be served again", async || {
+        let page = product.ask_router("", &path).await?;
+        Ok((page.status == StatusCode::OK && page.text.contains("Hello from outside")).then_some(()))
+    })
+    .await?;
+
+    // It expires.
+    wait_until_expired(&product, name).await?;
+    product.nothing_left().await?;
+    let gone = product.ask_router("", &path).await?;
+    ensure!(gone.status == StatusCode::NOT_FOUND, "{gone:?}");
+    product.end().await
+}
+
+/// A clone lives for five minutes at least, which is longer than other conditions are waited for.
+async fn wait_until_expired(product: &Installation, name: &str) -> Result<()> {
+    let half = async || {
+        let clones: Value = product.client.shown("/clones").await?;
+        let is_there =
+            clones["clones"].as_array().is_some_and(|all| all.iter().any(|clone| clone["name"] == name));
+        Ok((!is_there).then_some(()))
+    };
+    for _ in 0..2 {
+        if wait_until("the clone to expire", half).await.is_ok() {
+            return Ok(());
+        }
+    }
+    wait_until("the clone to expire", half).await
+}
+
+/// Whoever has taken over a browser finds none of its worker's secrets, and gets nothing from Redis.
+async fn browsers_know_no_secrets(product: &Installation, pod: &str) -> Result<()> {
+    let look = "cat /proc/[0-9]*/environ | tr '\\0' '\\n'; cat /proc/[0-9]*/cmdline | tr '\\0' ' '; \
+                find / -xdev -name 'token' -o -xdev -name 'serviceaccount' 2>/dev/null; ls -A /etc/wpclone 2>&1";
+    let seen = product.bash(pod, "browser", look).await?;
+    ensure!(seen.contains("chromedriver"), "the attack itself does not work: {seen}");
+    for secret in
+        ["WPCLONE_SEAL_KEYS", "WPCLONE_REDIS_URL", "redis://", "whsec_", "wpclone-worker", "serviceaccount"]
+    {
+        ensure!(!seen.contains(secret), "{secret} in {seen}");
+    }
+    let redis = format!(
+        "exec 3<>/dev/tcp/wpclone-redis.{SERVICE}.svc.cluster.local/6379; \
+                 printf 'KEYS *\\r\\n' >&3; read -t 10 -r answer <&3; echo \"$answer\""
+    );
+    let answer = product.bash(pod, "browser", &redis).await?;
+    ensure!(answer.starts_with("-NOAUTH"), "{answer}");
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! The product, installed into the cluster.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::StatusCode;
+use serde_json::Value;
+use tokio::sync::MutexGuard;
+use wpclone_cluster_tests::{Cluster, Forward, wait_until};
+use wpclone_tests::Client;
+
+use crate::manifests::{OVERLAY, overlay};
+
+pub(crate) const SERVICE: &str = "wpclone";
+pub(crate) const CLONES: &str = "wpclone-clones";
+/// The host of the clones' URLs, and its port.
+const ROUTER: &str = "wpclone-router.wpclone-clones.svc.cluster.local:8090";
+/// The archives that `./dev images` has written.
+const IMAGES: [&str; 4] =
+    ["service-0.1.0.tar", "browser-0.1.0.tar", "databases-0.1.0.tar", "clone-0.1.0-php8.2.tar"];
+
+pub(crate) struct Installation {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
+    _api: Forward,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// An answer of the router.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) location: String,
+    pub(crate) text: String,
+}
+
+impl Installation {
+    /// Installs it, with sites of that address allowed.
+    pub(crate) async fn start(cluster: Cluster, sites: IpAddr) -> Result<Self> {
+        let alone = OVERLAY.lock().await;
+        for archive in IMAGES {
+            cluster.import(&images_folder().join(archive)).await.context("`./dev images` builds them")?;
+        }
+        // What an earlier run has left.
+        cluster.kubectl(&["delete", "namespace", "--ignore-not-found", SERVICE, CLONES], "").await?;
+        let folder = tempfile::tempdir_in(Path::new(&overlay()?).parent().context("overlays")?)?;
+        let kustomization = format!(
+            "resources: [../local]\nconfigMapGenerator:\n  - name: wpclone-settings\n    namespace: wpclone\n    \
+             behavior: merge\n    literals: [WPCLONE_ALLOW_PRIVATE_SITES={sites}/32]\n"
+        );
+        std::fs::write(folder.path().join("kustomization.yaml"), kustomization)?;
+        let path = folder.path().to_str().context("a folder's name in UTF-8")?;
+        cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", path], "").await?;
+        let token = make_secrets(&cluster).await?;
+        for object in ["statefulset/wpclone-redis", "statefulset/wpclone-database"] {
+            rolled_out(&cluster, SERVICE, object).await?;
+        }
+        for object in ["wpclone-api", "wpclone-provisioning", "wpclone-transfer"] {
+            rolled_out(&cluster, SERVICE, &format!("deployment/{object}")).await?;
+        }
+        rolled_out(&cluster, CLONES, "deployment/wpclone-router").await?;
+        let api = cluster.forward(SERVICE, "service/wpclone-api", 8080).await?;
+        let client = Client::new(&format!("http://{}", api.address()), Some(&token))?;
+        Ok(Self { cluster, client, _api: api, _alone: alone })
+    }
+
+    /// Asks the router as somebody outside the cluster does. `host` is that of the clones' URLs where it is empty.
+    pub(crate) async fn ask_router(&self, host: &str, path: &str) -> Result<Answer> {
+        let router = self.cluster.forward(CLONES, "service/wpclone-router", 8090).await?;
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let host = if host.is_empty() { ROUTER.to_owned() } else { format!("{host}.{ROUTER}") };
+        let url = format!("http://{}{path}", router.address());
+        let answer = http.get(url).header("host", host).send().await?;
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let (status, location) = (answer.status(), location.unwrap_or_default().to_owned());
+        Ok(Answer { status, location, text: answer.text().await? })
+    }
+
+    /// Runs a script of bash in a container.
+    pub(crate) async fn bash(&self, pod: &str, container: &str, script: &str) -> Result<String> {
+        let arguments =
+            ["exec", "--namespace", SERVICE, pod, "--container", container, "--", "bash", "-c", script];
+        self.cluster.kubectl(&arguments, "").await
+    }
+
+    /// The schemas and users of clones.
+    pub(crate) async fn databases(&self) -> Result<String> {
+        let sql = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'clone-%' \
+                   UNION SELECT user FROM mysql.user WHERE user LIKE 'clone-%'";
+        let ask = format!(
+            "mariadb --no-defaults --user=root --socket=/tmp/mariadb.sock --skip-column-names --execute \"{sql}\""
+        );
+        self.bash("wpclone-database-0", "mariadb", &ask).await
+    }
+
+    /// What is in the clones' namespace of clones.
+    pub(crate) async fn parts_of_clones(&self) -> Result<String> {
+        let kinds =
+            "wordpressclones.wpclone.dev,deployments,pods,services,ingresses,secrets,persistentvolumeclaims";
+        let arguments = ["get", kinds, "--namespace", CLONES, "--selector", "wpclone.dev/clone"];
+        let all = self.cluster.kubectl(&[&arguments[..], &["--output", "name"]].concat(), "").await?;
+        // The instances have no such label.
+        let of_kind = ["get", "wordpressclones.wpclone.dev", "--namespace", CLONES, "--output", "name"];
+        Ok(all + &self.cluster.kubectl(&of_kind, "").await?)
+    }
+
+    /// Waits until nothing of any clone is left.
+    pub(crate) async fn nothing_left(&self) -> Result<()> {
+        wait_until("nothing of a clone to be left", async || {
+            let left = self.parts_of_clones().await? + &self.databases().await?;
+            ensure!(left.trim().is_empty(), "left: {left}");
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// The pods of a stage's workers that are ready.
+    pub(crate) async fn workers(&self, stage: &str) -> Result<Vec<String>> {
+        let selector = format!("wpclone.dev/stage={stage}");
+        let arguments = ["get", "pods", "--namespace", SERVICE, "--selector", &selector];
+        let pods = self.cluster.kubectl_json(&arguments).await?;
+        let is_ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+        };
+        let ready = pods["items"].as_array().context("pods")?.iter().filter(is_ready);
+        Ok(ready.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
+    }
+
+    /// Takes it away, so that the next test finds what it needs.
+    pub(crate) async fn end(self) -> Result<()> {
+        crate::manifests::take_away(&self.cluster, &overlay()?).await
+    }
+}
+
+/// Where `./dev images` writes.
+fn images_folder() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let target = program.ancestors().find(|folder| folder.join("images").is_dir());
+    target.map_or_else(|| "target/images".into(), |target| target.join("images"))
+}
+
+/// Makes the Secrets as the documentation says; returns the API's token.
+async fn make_secrets(cluster: &Cluster) -> Result<String> {
+    let made = Command::new(Path::new(&overlay()?).join("secrets.sh")).output()?;
+    ensure!(made.status.success(), "{made:?}");
+    cluster.kubectl(&["create", "--filename", "-"], &String::from_utf8(made.stdout)?).await?;
+    let told = String::from_utf8(made.stderr)?;
+    Ok(told.trim().strip_prefix("WPCLONE_TOKEN=").context("the token")?.to_owned())
+}
+
+async fn rolled_out(cluster: &Cluster, namespace: &str, object: &str) -> Result<()> {
+    let arguments = ["rollout", "status", "--namespace", namespace, object, "--timeout", "170s"];
+    let Err(error) = cluster.kubectl(&arguments, "").await else { return Ok(()) };
+    let pods = cluster.kubectl(&["describe", "pods", "--namespace", namespace], "").await?;
+    Err(error).context(format!("{object}\n{pods}"))
+}

@@ -1,0 +1,5 @@
+//! The product as it is shipped: the overlay `local` with the images that `./dev images` builds.
+
+mod clone;
+mod installation;
+mod source;
