@@ -29,9 +29,9 @@ struct RunningStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunningBrowser {
     /// Below this process of the worker's machine.
-    Here { supervisor: u32 },
+    Local { supervisor: u32 },
     /// In another container.
-    Elsewhere,
+    Remote,
 }
 
 /// A step that is counted as running until this is dropped.
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!((steps.tasks(), steps.browsers()), (vec![task], vec![]));
 
         // The end of one leaves the other and its browser.
-        let running = RunningBrowser::Here { supervisor: 7 };
+        let running = RunningBrowser::Local { supervisor: 7 };
         browser.send_replace(Some(running));
         drop(provision);
         assert_eq!((steps.busy(Stage::Browser), steps.busy(Stage::Provisioning)), (1, 0));

@@ -135,7 +135,7 @@ impl SharedSource {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use wpclone_queue::{NewTask, OwnerLimits, QueueOptions, StoredOutput};
+    use wpclone_queue::{NewTask, QueueOptions, StoredOutput};
     use wpclone_task::{ExposeSecret as _, Stage};
     use wpclone_test_redis::Redis;
 
@@ -159,18 +159,9 @@ mod tests {
     async fn claim(queue: &Queue) -> Claim {
         let request = json!({"kind": "clone", "source": {"url": "https://a.example", "username": "admin"},
             "ttl_minutes": 60, "isolation": "shared", "remove_migrator": true});
-        let task = NewTask {
-            id: TaskId::new(),
-            request: serde_json::from_value(request).unwrap(),
-            sealed_secrets: "sealed".into(),
-            owner: "alice".into(),
-            traceparent: None,
-            idempotency: None,
-            sealed_callback: None,
-            limits: OwnerLimits::default(),
-            shares_slots: false,
-            share_key: Some("a-login".into()),
-        };
+        let request = serde_json::from_value(request).unwrap();
+        let task = NewTask::new(request, "sealed".into(), "alice".into());
+        let task = NewTask { share_key: Some("a-login".into()), ..task };
         queue.enqueue(&task).await.unwrap();
         let provision = queue.claim("worker", &[Stage::Provisioning]).await.unwrap().unwrap();
         queue.complete(&provision.lease, &StoredOutput::default()).await.unwrap();

@@ -182,10 +182,10 @@ impl Worker {
             };
             let mut next = Some(claim);
             while let Some(claim) = next {
-                let (pid, pid_seen) = watch::channel(None);
+                let (running_browser, running_browser_seen) = watch::channel(None);
                 let lease = claim.lease.clone();
-                let running = running.insert(lease.task, claim.stage, pid_seen);
-                let step = executor.execute(claim, pid, next_stages);
+                let running = running.insert(lease.task, claim.stage, running_browser_seen);
+                let step = executor.execute(claim, running_browser, next_stages);
                 let done = std::panic::AssertUnwindSafe(step).catch_unwind().await;
                 drop(running);
                 next = match done {
@@ -266,8 +266,8 @@ impl Worker {
         // Processes of other containers are not seen from here.
         let memory = tokio::task::spawn_blocking(move || {
             let supervisors = browsers.into_iter().filter_map(|browser| match browser {
-                RunningBrowser::Here { supervisor } => Some(supervisor),
-                RunningBrowser::Elsewhere => None,
+                RunningBrowser::Local { supervisor } => Some(supervisor),
+                RunningBrowser::Remote => None,
             });
             supervisors.map(wpclone_supervisor::resident_memory).sum()
         });

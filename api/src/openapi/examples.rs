@@ -88,18 +88,7 @@ fn queued(
 fn task(request: Request) -> Option<TaskView> {
     let (request, _) = request.split_secrets();
     let id: TaskId = TASK.parse().ok()?;
-    let task = newly_accepted(NewTask {
-        id,
-        request,
-        sealed_secrets: String::new(),
-        owner: String::new(),
-        traceparent: None,
-        idempotency: None,
-        sealed_callback: None,
-        limits: wpclone_queue::OwnerLimits::default(),
-        shares_slots: false,
-        share_key: None,
-    });
+    let task = newly_accepted(NewTask { id, ..NewTask::new(request, String::new(), String::new()) });
     Some(TaskView { created_at: at(CREATED_AT), ..task })
 }
 

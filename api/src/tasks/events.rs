@@ -13,8 +13,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, sleep, timeout_at};
+use wpclone_http_server::Permit;
 use wpclone_queue::{QueueError, Signal, StoredEvent, TaskLookup, TaskRecord};
-use wpclone_service::limiter::Permit;
 use wpclone_task::{Code, Event, TaskId};
 
 use crate::http::auth::{Caller, TaskUser};

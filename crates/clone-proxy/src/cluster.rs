@@ -2,11 +2,9 @@
 //! clones of this machine. The proxy in a clone's pod takes it out as well, but the clone's PHP runs as the user of that
 //! proxy and could replace it.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,15 +16,14 @@ use http::{HeaderMap, Request, StatusCode, Uri};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use url::Url;
-use wpclone_http_server::{RequestBody, request_authority};
+use wpclone_http_server::{KeyedLimiter, Permit, RequestBody};
 use wpclone_provision::{Addresses, CloneName, RouteError};
 
 use crate::name_service::{LookupError, NameService};
-use crate::router::{bad_host, rejection, to_canonical};
+use crate::router::{addressed_to, bad_host, rejection, to_canonical};
 use crate::{headers, pages};
 
 /// The deadline of connecting to a clone.
@@ -42,17 +39,8 @@ const HEALTH_PATH: &str = "/healthz";
 pub struct ClusterClones {
     addresses: Addresses,
     services: NameService,
-    requests: Arc<Requests>,
-}
-
-/// The requests of each clone that are in progress.
-#[derive(Default)]
-struct Requests(Mutex<HashMap<CloneName, usize>>);
-
-/// A request that is in progress until this is dropped.
-struct RequestSlot {
-    requests: Arc<Requests>,
-    name: CloneName,
+    /// The requests of each clone that are in progress.
+    requests: KeyedLimiter,
 }
 
 impl ClusterClones {
@@ -62,7 +50,7 @@ impl ClusterClones {
         addresses: Addresses,
         find: impl Fn(&CloneName) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self { addresses, services: NameService::new(find), requests: Arc::default() }
+        Self { addresses, services: NameService::new(find), requests: KeyedLimiter::default() }
     }
 
     /// Handles a request.
@@ -78,8 +66,7 @@ impl ClusterClones {
             return Err(page);
         }
         let uri = request.uri();
-        let host = request_authority(uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
-        let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
+        let host = addressed_to(&request).map_err(|why| bad_host(&why))?;
         let name = match self.addresses.route(host.host(), uri.path()) {
             // Not left to the clone: one that is served under the others' host would share their origin.
             Ok(routed) if routed.routing != self.addresses.routing() || routed.path.is_empty() => {
@@ -92,10 +79,10 @@ impl ClusterClones {
             }
             Err(RouteError::NoClone) => return Err(pages::no_such_clone()),
         };
-        let slot = self.requests.begin(&name);
-        let slot = slot.ok_or_else(|| pages::busy("This clone has too many requests at once."))?;
+        let permit = self.requests.try_acquire(name.as_str(), MAX_REQUESTS);
+        let permit = permit.ok_or_else(|| pages::busy("This clone has too many requests at once."))?;
         let stream = self.connect(&name, request.headers()).await?;
-        self.forward(request, host.as_str(), stream, slot).await
+        self.forward(request, &name, host.as_str(), stream, permit).await
     }
 
     async fn connect(&self, name: &CloneName, request: &HeaderMap) -> Result<TcpStream, Response> {
@@ -117,26 +104,26 @@ impl ClusterClones {
     async fn forward(
         &self,
         request: Request<RequestBody>,
+        name: &CloneName,
         host: &str,
         stream: TcpStream,
-        slot: RequestSlot,
+        permit: Permit,
     ) -> Result<Response, Response> {
-        let name = slot.name.clone();
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(&name, &error))?;
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(name, &error))?;
         tokio::spawn(timeout_at(deadline, connection));
-        let request = prepared(request, host).map_err(|error| no_answer(&name, &error))?;
+        let request = prepared(request, host).map_err(|error| no_answer(name, &error))?;
         let response = timeout_at(deadline, sender.send_request(request)).await;
-        let response = response.map_err(|error| no_answer(&name, &error))?;
-        let mut response = response.map_err(|error| no_answer(&name, &error))?;
+        let response = response.map_err(|error| no_answer(name, &error))?;
+        let mut response = response.map_err(|error| no_answer(name, &error))?;
         if response.status().is_informational() {
             // 101: nobody has asked for another protocol, and a load balancer in front may take what follows for a tunnel.
-            return Err(no_answer(&name, &response.status()));
+            return Err(no_answer(name, &response.status()));
         }
-        let path = Url::parse(&self.addresses.url(&name)).map(|url| url.path().to_owned());
+        let path = Url::parse(&self.addresses.url(name)).map(|url| url.path().to_owned());
         headers::clean_response(response.headers_mut(), path.as_deref().unwrap_or("/"));
-        let limited = |body| LimitedBody { body, end: Box::pin(sleep_until(deadline)), _slot: slot };
+        let limited = |body| LimitedBody { body, end: Box::pin(sleep_until(deadline)), _permit: permit };
         Ok(response.map(|body| Body::new(limited(body))))
     }
 }
@@ -154,35 +141,11 @@ fn prepared(mut request: Request<RequestBody>, host: &str) -> Result<Request<Req
     Ok(request)
 }
 
-impl Requests {
-    fn begin(self: &Arc<Self>, name: &CloneName) -> Option<RequestSlot> {
-        let mut all = self.0.lock();
-        let count = all.entry(name.clone()).or_default();
-        if *count >= MAX_REQUESTS {
-            return None;
-        }
-        *count += 1;
-        Some(RequestSlot { requests: Arc::clone(self), name: name.clone() })
-    }
-}
-
-impl Drop for RequestSlot {
-    fn drop(&mut self) {
-        let mut all = self.requests.0.lock();
-        if let Some(count) = all.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.name);
-            }
-        }
-    }
-}
-
 /// The body of a clone's response, up to the deadline.
 struct LimitedBody {
     body: Incoming,
     end: Pin<Box<Sleep>>,
-    _slot: RequestSlot,
+    _permit: Permit,
 }
 
 impl HttpBody for LimitedBody {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::LOCATION;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -70,8 +71,7 @@ async fn route(
         // Connecting is enough: PHP's few processes may all work on the clone's requests.
         return Err(pages::readiness(php.connect().await.is_ok()));
     }
-    let host = request_authority(&uri, request.headers()).map_err(|error| bad_host(&error.to_string()))?;
-    let host = host.ok_or_else(|| bad_host("there is no Host header"))?;
+    let host = addressed_to(&request).map_err(|why| bad_host(&why))?;
     let routed = clones.addresses().route(host.host(), uri.path());
     let Routed { name, routing, path } = routed.map_err(|error| match error {
         RouteError::OtherHost => pages::other_host(),
@@ -108,6 +108,12 @@ async fn route(
         Resource::Denied => Err(pages::page(StatusCode::FORBIDDEN, "This file is not served.")),
         Resource::Hidden => Err(pages::page(StatusCode::NOT_FOUND, "There is nothing here.")),
     }
+}
+
+/// What a request is addressed to; else why that is not known.
+pub(crate) fn addressed_to<B>(request: &Request<B>) -> Result<Authority, String> {
+    let host = request_authority(request.uri(), request.headers()).map_err(|error| error.to_string())?;
+    host.ok_or_else(|| "there is no Host header".to_owned())
 }
 
 pub(crate) fn bad_host(why: &str) -> Response {

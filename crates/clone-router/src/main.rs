@@ -8,8 +8,6 @@ use anyhow::Context as _;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wpclone_clone_proxy::{ClusterClones, ProxyOptions, look_up, serve_cluster};
 use wpclone_http_server::raise_open_files_limit;
@@ -70,20 +68,11 @@ fn run(args: Args) -> anyhow::Result<()> {
     let options = ProxyOptions { connections_per_peer: args.connections_per_peer };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("the runtime cannot be started")?.block_on(async {
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = wpclone_service::shutdown::on_signal()?;
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
         tracing::info!(listen = %args.listen, "serving");
-        let shutdown = CancellationToken::new();
-        let server = serve_cluster(listener, Arc::new(clones), options, shutdown.clone());
-        tokio::pin!(server);
-        tokio::select! {
-            () = &mut server => return Ok(()),
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        shutdown.cancel();
-        server.await;
+        serve_cluster(listener, Arc::new(clones), options, shutdown).await;
         Ok(())
     })
 }

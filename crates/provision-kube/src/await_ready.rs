@@ -7,7 +7,7 @@ use wpclone_provision::ProvisionError;
 
 use crate::assessment::{Assessment, Waiting, assess};
 use crate::cluster::Cluster;
-use crate::wordpress_clone;
+use crate::wordpress_clone::Instance;
 
 /// How often a clone is looked at when nothing is heard of it.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -15,12 +15,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 const OUTAGE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Cluster {
-    /// Waits until the clone of this very instance is ready as the instance is now. As long as the cluster goes on, as when it pulls an image, this
-    /// waits; what does not go on is the failure that it is.
-    pub(crate) async fn await_ready(
-        &self,
-        of: &wordpress_clone::Instance,
-    ) -> Result<wordpress_clone::Instance, ProvisionError> {
+    /// Waits until the clone of this very instance is ready as the instance is now. As long as the cluster goes on, as when it
+    /// pulls an image, this waits; what does not go on is the failure that it is.
+    pub(crate) async fn await_ready(&self, of: &Instance) -> Result<Instance, ProvisionError> {
         let (name, limits) = (&of.name, self.options.limits);
         let (begun, mut last_answer) = (Instant::now(), Instant::now());
         let mut since = None;

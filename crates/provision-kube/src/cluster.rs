@@ -105,12 +105,19 @@ impl Cluster {
     /// # Errors
     /// The cluster does not answer, or the instance cannot be read.
     pub(crate) async fn find(&self, name: &CloneName) -> Result<Option<Instance>, ProvisionError> {
-        let object = match self.instances.get(name.as_str()).await {
-            Ok(object) => object,
-            Err(error) if is_not_found(&error) => return Ok(None),
-            Err(error) => return Err(failed("reading a clone")(error)),
-        };
-        read(object).transpose()
+        self.find_object(name).await?.map_or(Ok(None), |object| read(object).transpose())
+    }
+
+    /// The same, also if it cannot be read.
+    pub(crate) async fn find_object(
+        &self,
+        name: &CloneName,
+    ) -> Result<Option<DynamicObject>, ProvisionError> {
+        match self.instances.get(name.as_str()).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if is_not_found(&error) => Ok(None),
+            Err(error) => Err(failed("reading a clone")(error)),
+        }
     }
 
     /// The instance of a clone.
@@ -240,7 +247,11 @@ fn problem(instance: &Instance) -> Option<CloneProblem> {
     in_use.then(|| CloneProblem::new(CloneProblemKind::NotStarting, &ready.message))
 }
 
-fn read(object: DynamicObject) -> Option<Result<Instance, ProvisionError>> {
+/// The instance that an object is; `None` for one that is no clone's.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read(object: DynamicObject) -> Option<Result<Instance, ProvisionError>> {
     let read = Instance::read(object)?;
     Some(read.map_err(|UnreadableClone { name, reason, .. }| ProvisionError::Unreadable { name, reason }))
 }

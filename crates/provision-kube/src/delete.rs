@@ -9,7 +9,7 @@ use wpclone_provision::{CloneName, ProvisionError};
 
 use crate::api_error::{failed, is_conflict, is_not_found};
 use crate::clone_database::SchemaPrefix;
-use crate::cluster::{CHANGE_ATTEMPTS, Cluster};
+use crate::cluster::{CHANGE_ATTEMPTS, Cluster, read};
 use crate::wordpress_clone::{DATABASE_FINALIZER, Instance, InstanceId};
 
 /// How often the instance is read until it is gone.
@@ -18,12 +18,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 impl Cluster {
     /// Deletes a clone, and returns when nothing is left of it. Deleting a missing one succeeds.
     pub(crate) async fn delete(&self, name: &CloneName) -> Result<(), ProvisionError> {
-        let Some(metadata) = self.find_metadata(name).await? else { return Ok(()) };
-        if metadata.deletion_timestamp.is_none() {
-            // One that cannot be read is not deleted. One that is being deleted is nobody's any more.
-            self.find(name).await?;
+        let Some(object) = self.find_object(name).await? else { return Ok(()) };
+        let id = InstanceId::read(&object.metadata);
+        // One that cannot be read is not deleted. One that is being deleted is nobody's any more.
+        if object.metadata.deletion_timestamp.is_none() {
+            read(object).transpose()?;
         }
-        match InstanceId::read(&metadata) {
+        match id {
             Some(id) => self.delete_instance(&id).await,
             None => Ok(()),
         }

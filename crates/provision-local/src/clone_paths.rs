@@ -8,8 +8,8 @@ use std::time::Instant;
 use wpclone_beneath::{Dir, NewFile, remove_tree};
 use wpclone_clone_proxy::fastcgi::PhpSocket;
 
-use crate::files::{REMOVAL_TIMEOUT, create_dir, sync_dir, temporary};
-use crate::users::{Ids, chown, uid_of};
+use crate::files::{REMOVAL_TIMEOUT, create_closed_dir, sync_dir, temporary};
+use crate::users::{Ids, uid_of};
 
 /// PHP's error log, in a clone's `log`.
 pub(crate) const PHP_LOG: &str = "php.log";
@@ -142,9 +142,7 @@ impl ClonePaths {
 
 /// Creates the folders in a clone's folder: `www` is ours, those that PHP writes belong to the clone's user.
 pub(crate) fn create_clone_dirs(paths: &ClonePaths, user: Option<Ids>) -> io::Result<()> {
-    // Whatever a clone permits everybody to, other users of the machine do not get this far.
-    create_dir(&paths.folder, if user.is_some() { 0o710 } else { 0o700 })?;
-    chown(&paths.folder, user.map(Ids::readable_by_group))?;
+    create_closed_dir(&paths.folder, user)?;
     let folder = Dir::open(&paths.folder)?;
     // The user's group may enter it, but not replace wp-config.php.
     folder.create_dir(WWW, new_file(0o750, user.map(Ids::readable_by_group)))?;

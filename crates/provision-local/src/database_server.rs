@@ -20,7 +20,7 @@ use crate::database_config::{ServerPaths, arguments, init_sql, install_arguments
 use crate::database_limits::DatabaseLimits;
 use crate::database_offenders::OffenderSender;
 use crate::database_watch::{self, WatchedServer};
-use crate::files::{create_dir, remove_all, write_atomically};
+use crate::files::{create_closed_dir, create_dir, remove_all, write_atomically};
 use crate::launcher::{Daemon, LaunchSpec, Launcher};
 use crate::logs::log_tail;
 use crate::random::random_hex;
@@ -144,8 +144,7 @@ impl DatabaseServers {
         let paths = paths.clone();
         let prepare = move || {
             // It is ours, so that nobody can replace what we write in it.
-            create_dir(&paths.folder, if user.is_some() { 0o710 } else { 0o700 })?;
-            chown(&paths.folder, user.map(Ids::readable_by_group))?;
+            create_closed_dir(&paths.folder, user)?;
             if let Some(pristine) = pristine {
                 let new = paths.folder.join("new");
                 remove_all(&new)?;

@@ -209,10 +209,9 @@ impl<'a> DiskWatch<'a> {
 
     async fn stop_clones_over_limit(&mut self) {
         let limit = self.limit();
-        for clone in self.running() {
+        for clone in self.engine.clones.running_own_code() {
             let Some(found) = self.last.clones.get(&clone.name()) else { continue };
-            // One that is being created holds only what we put into it.
-            if !found.usage.is_some_and(|usage| usage.exceeds(limit)) || clone.phase() == Phase::Creating {
+            if !found.usage.is_some_and(|usage| usage.exceeds(limit)) {
                 continue;
             }
             let detail = format!(
@@ -259,9 +258,7 @@ impl<'a> DiskWatch<'a> {
     }
 
     fn running_filler(&self, find: impl Fn(&[CloneName]) -> Option<CloneName>) -> Option<Arc<LocalClone>> {
-        // One that is being created holds only what we put into it.
-        let clones: Vec<_> =
-            self.running().into_iter().filter(|clone| clone.phase() != Phase::Creating).collect();
+        let clones = self.engine.clones.running_own_code();
         let names: Vec<CloneName> = clones.iter().map(|clone| clone.name()).collect();
         let filler = find(&names)?;
         clones.iter().find(|clone| clone.name() == filler).cloned()

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::users::{Ids, chown};
+
 /// How long one removal may take; removing a million files takes some twenty seconds.
 pub(crate) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -16,6 +18,13 @@ pub(crate) fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
         created => created?,
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Creates a folder of ours that a user's group may enter, and nobody else: whatever the user permits everybody to below it,
+/// other users of the machine do not get there.
+pub(crate) fn create_closed_dir(path: &Path, user: Option<Ids>) -> io::Result<()> {
+    create_dir(path, if user.is_some() { 0o710 } else { 0o700 })?;
+    chown(path, user.map(Ids::readable_by_group))
 }
 
 /// Writes a file completely or not at all, and syncs it and its folder.

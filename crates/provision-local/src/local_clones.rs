@@ -73,6 +73,11 @@ impl LocalClones {
         self.known.lock().clones.values().cloned().collect()
     }
 
+    /// The clones whose own code runs.
+    pub(crate) fn running_own_code(&self) -> Vec<Arc<LocalClone>> {
+        self.all().into_iter().filter(|clone| clone.runs_its_own_code()).collect()
+    }
+
     /// Whether this entry is still the clone of its name.
     pub(crate) fn is_current(&self, entry: &Arc<LocalClone>) -> bool {
         self.get(&entry.name()).is_some_and(|current| Arc::ptr_eq(&current, entry))

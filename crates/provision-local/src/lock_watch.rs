@@ -28,8 +28,8 @@ const DETAIL: &str = "It held more than 10,000 locks of files.";
 pub(crate) async fn run(engine: &Arc<LocalEngine>) {
     let mut was_readable = true;
     loop {
-        let running = engine.clones.all().into_iter().filter(|clone| clone.runs_its_own_code()).collect();
-        let found = run_blocking(move || holders(running)).await;
+        let counting = Arc::clone(engine);
+        let found = run_blocking(move || holders(&counting)).await;
         if let Err(error) = &found
             && was_readable
         {
@@ -45,7 +45,7 @@ pub(crate) async fn run(engine: &Arc<LocalEngine>) {
 }
 
 /// The clones that hold too many locks, with their number.
-fn holders(running: Vec<Arc<LocalClone>>) -> io::Result<Vec<(Arc<LocalClone>, usize)>> {
+fn holders(engine: &LocalEngine) -> io::Result<Vec<(Arc<LocalClone>, usize)>> {
     let locks = count(BufReader::new(File::open("/proc/locks")?))?;
     let all = locks.values().sum::<usize>();
     if all <= MAX_LOCKS {
@@ -60,7 +60,7 @@ fn holders(running: Vec<Arc<LocalClone>>) -> io::Result<Vec<(Arc<LocalClone>, us
         processes.descendants(supervisor).iter().filter_map(|pid| locks.get(pid)).sum()
     };
     let of_clone = |clone: &Arc<LocalClone>| clone.supervisors().into_iter().map(of_program).sum::<usize>();
-    let counted = running.into_iter().map(|clone| (of_clone(&clone), clone));
+    let counted = engine.clones.running_own_code().into_iter().map(|clone| (of_clone(&clone), clone));
     Ok(counted.filter(|(locks, _)| *locks > MAX_LOCKS).map(|(locks, clone)| (clone, locks)).collect())
 }
 

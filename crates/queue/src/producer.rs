@@ -49,7 +49,7 @@ impl Queue {
     ) -> Result<EnqueueOutcome, QueueError> {
         let mut sites: Vec<SiteLock> = sites.into_iter().map(Into::into).collect();
         // A site that the task also changes is not shared: that lock comes first.
-        sites.sort_by(|a, b| (&a.site, &a.share_key).cmp(&(&b.site, &b.share_key)));
+        sites.sort();
         sites.dedup_by(|later, first| later.site == first.site);
         let is_malformed =
             |lock: &SiteLock| lock.share_key.as_ref().is_some_and(|k| k.is_empty() || k.contains(['~', ' ']));

@@ -41,8 +41,27 @@ pub struct NewTask {
     pub share_key: Option<String>,
 }
 
-/// The lock of a site that a task takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl NewTask {
+    /// A task without what is optional, and without limits.
+    #[must_use]
+    pub fn new(request: StoredRequest, sealed_secrets: String, owner: String) -> Self {
+        Self {
+            id: TaskId::new(),
+            request,
+            sealed_secrets,
+            owner,
+            traceparent: None,
+            idempotency: None,
+            sealed_callback: None,
+            limits: OwnerLimits::default(),
+            shares_slots: false,
+            share_key: None,
+        }
+    }
+}
+
+/// The lock of a site that a task takes. In order, the lock that is not shared comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SiteLock {
     /// The site.
     pub site: SiteKey,

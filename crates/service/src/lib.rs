@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-pub mod limiter;
 mod log_writer;
 pub mod seal;
 pub mod sealed_clone;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::BrowserError;
 use super::limited_connector::DriverEndpoint;
-use super::own_driver::OwnDriver;
+use super::local_driver::LocalDriver;
 use super::remote_driver::RemoteDriver;
 use super::webdriver::WebDriver;
 use crate::net::EgressProxy;
@@ -13,7 +13,7 @@ use crate::running_steps::RunningBrowser;
 /// A chromedriver that can start a browser.
 pub(super) enum Driver {
     /// Started for this browser.
-    Own(Box<OwnDriver>),
+    Local(Box<LocalDriver>),
     /// Not started by the worker.
     Remote(RemoteDriver),
 }
@@ -22,7 +22,7 @@ impl Driver {
     /// Waits until it is ready.
     pub(super) async fn ready(&mut self) -> Result<DriverEndpoint, BrowserError> {
         match self {
-            Self::Own(driver) => driver.ready().await,
+            Self::Local(driver) => driver.ready().await,
             Self::Remote(driver) => Ok(driver.endpoint()),
         }
     }
@@ -30,7 +30,7 @@ impl Driver {
     /// Lets the browser reach this proxy; returns where the proxy is for the browser.
     pub(super) fn connect_proxy(&self, proxy: &EgressProxy) -> Result<SocketAddr, BrowserError> {
         match self {
-            Self::Own(driver) => driver.connect_proxy(proxy),
+            Self::Local(driver) => driver.connect_proxy(proxy),
             // It has the worker's loopback.
             Self::Remote(_) => Ok(proxy.address()),
         }
@@ -39,10 +39,10 @@ impl Driver {
     /// Where its browser runs.
     pub(super) fn running_browser(&self) -> Option<RunningBrowser> {
         match self {
-            Self::Own(driver) => {
-                driver.supervisor_pid().map(|supervisor| RunningBrowser::Here { supervisor })
+            Self::Local(driver) => {
+                driver.supervisor_pid().map(|supervisor| RunningBrowser::Local { supervisor })
             }
-            Self::Remote(_) => Some(RunningBrowser::Elsewhere),
+            Self::Remote(_) => Some(RunningBrowser::Remote),
         }
     }
 
@@ -50,7 +50,7 @@ impl Driver {
     /// starting as soon as that has started.
     pub(super) async fn stop(self, browser: Option<WebDriver>) {
         match (self, browser) {
-            (Self::Own(driver), _) => driver.stop().await,
+            (Self::Local(driver), _) => driver.stop().await,
             (Self::Remote(_), Some(browser)) => browser.end().await,
             (Self::Remote(_), None) => {}
         }

@@ -1,11 +1,12 @@
 //! The browser stage: logs in to wp-admin with a real browser.
 //!
-//! [`Browser`] is what a browser can do; [`own_driver`] runs its processes, confined as [`confinement`] says, or they run
+//! [`Browser`] is what a browser can do; [`local_driver`] runs its processes, confined as [`confinement`] says, or they run
 //! beside the worker ([`remote_driver`]); [`webdriver`] speaks WebDriver; [`wordpress`] knows WordPress and nothing of
 //! browsers; [`stage`] executes a step.
 
 mod app_password;
 mod artifact_recorder;
+mod availability;
 mod browser_step;
 mod confinement;
 mod context;
@@ -14,8 +15,8 @@ mod fetch;
 mod install_record;
 mod installation;
 mod limited_connector;
+mod local_driver;
 mod other_origins;
-mod own_driver;
 mod page_comparison;
 mod page_origins;
 mod page_questions;
@@ -41,8 +42,9 @@ use wpclone_task::{Code, Problem};
 
 use crate::net::SESSION_COOKIE;
 
+pub(crate) use availability::BrowserAvailability;
 pub(crate) use install_record::InstallRecord;
-pub(crate) use installation::{BrowserAvailability, BrowserSettings};
+pub(crate) use installation::BrowserSettings;
 pub(crate) use relay::run_if_relay;
 pub(crate) use remote_driver::RemoteDriver;
 pub(crate) use stage::{BrowserStage, Deadlines};

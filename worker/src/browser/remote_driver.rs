@@ -16,12 +16,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::limited_connector::{DriverEndpoint, LimitedConnector};
+use super::webdriver::END_LIMIT;
 
 /// The deadline of a question to the driver.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
-/// The deadline of a session's end: the driver waits for the browser's processes.
-const END_LIMIT: Duration = Duration::from_secs(20);
-
 /// The deadline of ending all browsers that an earlier worker has left.
 const END_ALL_LIMIT: Duration = Duration::from_secs(60);
 /// The most sessions that are ended at once. A worker has up to 64 slots.
@@ -45,7 +43,7 @@ impl FromStr for RemoteDriver {
         let url = Url::parse(text).map_err(|_| NotADriver)?;
         let port = url.port_or_known_default().ok_or(NotADriver)?;
         let driver = Self { port };
-        let canonical = Url::parse(&driver.endpoint().url()).map_err(|_| NotADriver)?;
+        let canonical = Url::parse(&driver.url()).map_err(|_| NotADriver)?;
         if url == canonical { Ok(driver) } else { Err(NotADriver) }
     }
 }
@@ -54,6 +52,10 @@ impl RemoteDriver {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    fn url(&self) -> String {
+        self.endpoint().url()
     }
 
     pub(super) fn endpoint(&self) -> DriverEndpoint {
@@ -65,35 +67,35 @@ impl RemoteDriver {
         let status = self.ask(Method::GET, "status", QUESTION_LIMIT).await?;
         match status["value"]["ready"].as_bool() {
             Some(true) => Ok(()),
-            _ => Err(format!("the driver at {} takes no sessions", self.endpoint().url())),
+            _ => Err(format!("the driver at {} takes no sessions", self.url())),
         }
     }
 
     /// Ends all browsers of this driver; returns how many there were. What the driver says of itself is not trusted: it fails
     /// when there are too many of them, or when it takes too long.
     pub(super) async fn end_all(&self) -> Result<usize, String> {
-        let too_long =
-            |_| format!("the driver at {} takes too long to end its sessions", self.endpoint().url());
-        timeout(END_ALL_LIMIT, self.end_first()).await.map_err(too_long)?
+        let too_long = |_| format!("the driver at {} takes too long to end its sessions", self.url());
+        timeout(END_ALL_LIMIT, self.end_sessions()).await.map_err(too_long)?
     }
 
-    async fn end_first(&self) -> Result<usize, String> {
+    async fn end_sessions(&self) -> Result<usize, String> {
         let sessions = self.ask(Method::GET, "sessions", QUESTION_LIMIT).await?;
         let sessions = sessions["value"].as_array().into_iter().flatten();
-        let ids: Vec<&str> = sessions.filter_map(|session| session["id"].as_str()).filter(is_id).collect();
+        let ids: Vec<&str> =
+            sessions.filter_map(|session| session["id"].as_str()).filter(|id| is_id(id)).collect();
         for id in ids.iter().take(MAX_SESSIONS) {
             self.ask(Method::DELETE, &format!("session/{id}"), END_LIMIT).await?;
         }
         if ids.len() > MAX_SESSIONS {
-            return Err(format!("the driver at {} has {} sessions", self.endpoint().url(), ids.len()));
+            return Err(format!("the driver at {} has {} sessions", self.url(), ids.len()));
         }
         Ok(ids.len())
     }
 
     async fn ask(&self, method: Method, path: &str, limit: Duration) -> Result<Value, String> {
-        let (endpoint, base) = (self.endpoint(), self.endpoint().url());
+        let base = self.url();
         let failed = |what: &dyn std::fmt::Display| format!("the driver at {base} does not respond: {what}");
-        let client = Client::builder(TokioExecutor::new()).build(LimitedConnector::new(endpoint));
+        let client = Client::builder(TokioExecutor::new()).build(LimitedConnector::new(self.endpoint()));
         let request = Request::builder().method(method).uri(format!("{base}/{path}"));
         let request = request.body(String::new()).map_err(|error| failed(&error))?;
         let answer = async {
@@ -106,7 +108,7 @@ impl RemoteDriver {
 }
 
 /// Whether it can be a session's id: the browsers' container is not trusted with our requests' paths.
-fn is_id(text: &&str) -> bool {
+fn is_id(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 64
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_a_session_is_ended() {
-        assert!(is_id(&"efddc225d4e34e7db2ea250db2973e66"));
-        assert!(!is_id(&"../shutdown") && !is_id(&"") && !is_id(&"a/b"));
+        assert!(is_id("efddc225d4e34e7db2ea250db2973e66"));
+        assert!(!is_id("../shutdown") && !is_id("") && !is_id("a/b"));
     }
 }

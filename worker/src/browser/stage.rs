@@ -7,9 +7,9 @@ use wpclone_artifacts::Artifacts;
 use wpclone_task::{Code, Problem, SiteUrl, StepOutput};
 
 use super::artifact_recorder::ArtifactRecorder;
+use super::availability::BrowserAvailability;
 use super::browser_step::BrowserStep;
 use super::context::{StepContext, deadline_exceeded};
-use super::installation::BrowserAvailability;
 use super::session::BrowserSession;
 use super::step_reporter::{SiteRole, StepLogin, StepReporter};
 use super::wordpress::{self, StepError, StepResult};

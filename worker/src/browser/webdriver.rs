@@ -22,8 +22,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(29);
 const MIN_SCRIPT_LIMIT: Duration = Duration::from_millis(50);
 /// A cold start on a busy machine.
 const SESSION_LIMIT: Duration = Duration::from_secs(30);
-/// A browser that loads a page ends within moments; one that hangs is killed by its driver.
-const END_LIMIT: Duration = Duration::from_secs(20);
+/// The deadline of a session's end, for which the driver waits for the browser's processes. A browser that loads a page ends
+/// within moments; one that hangs is killed by its driver.
+pub(super) const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs before a page's own scripts. A dialog would stop the page, and every command until somebody has answered it.
 const NO_DIALOGS: &str = "

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use wpclone_queue::{Claim, Delivery, EnqueueOutcome, NewTask, OwnerLimits, QueueOptions, StoredOutput};
+use wpclone_queue::{Claim, Delivery, EnqueueOutcome, NewTask, QueueOptions, StoredOutput};
 use wpclone_task::{Plan, SiteKey, StepPlan, TaskId};
 use wpclone_test_redis::Redis;
 
@@ -12,18 +12,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 fn task(owner: &str, shares_slots: bool) -> NewTask {
     let request = json!({"kind": "setup", "url": "https://a.example", "username": "admin", "role": "source"});
-    NewTask {
-        id: TaskId::new(),
-        request: serde_json::from_value(request).unwrap(),
-        sealed_secrets: "sealed".into(),
-        owner: owner.into(),
-        traceparent: None,
-        idempotency: None,
-        sealed_callback: Some("sealed-address".into()),
-        limits: OwnerLimits::default(),
-        shares_slots,
-        share_key: None,
-    }
+    let task = NewTask::new(serde_json::from_value(request).unwrap(), "sealed".into(), owner.into());
+    NewTask { sealed_callback: Some("sealed-address".into()), shares_slots, ..task }
 }
 
 /// Accepts a task that has one step, in this stage.

@@ -7,6 +7,8 @@ use url::Url;
 use wpclone_provision_kube::{CloneImages, CloneResources, DatabaseOptions, IngressOptions};
 use wpclone_service::settings::{Check, Redaction};
 
+use crate::net::normalize_host;
+
 /// The port of a MariaDB server.
 const DATABASE_PORT: u16 = 3306;
 /// The Service of the router in the clones' namespace (`k8s/base`).
@@ -138,9 +140,9 @@ fn parse_database_url(raw: &str) -> Option<(String, u16, String, SecretString)> 
     let user = decode(url.username()).filter(|user| !user.is_empty())?;
     let password = decode(url.password()?)?;
     // Clients take an IPv6 address without the brackets of a URL.
-    let host = url.host_str().filter(|host| !host.is_empty())?.trim_matches(['[', ']']);
+    let host = normalize_host(url.host_str().filter(|host| !host.is_empty())?);
     let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-    plain.then(|| (host.to_owned(), url.port().unwrap_or(DATABASE_PORT), user, password.into()))
+    plain.then(|| (host, url.port().unwrap_or(DATABASE_PORT), user, password.into()))
 }
 
 /// A name of Kubernetes: lower-case letters, digits, `-` and `.`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wpclone_artifacts::Artifacts;
-use wpclone_queue::{EnqueueOutcome, NewTask, OwnerLimits, QueueOptions, TaskLookup, TaskRecord};
+use wpclone_queue::{EnqueueOutcome, NewTask, QueueOptions, TaskLookup, TaskRecord};
 use wpclone_task::{SecretString, State, TRUNCATED, TaskId, Transferred};
 use wpclone_test_redis::Redis;
 
@@ -52,18 +52,8 @@ impl Fixture {
     async fn claim(&self) -> Claim {
         let request =
             json!({"kind": "setup", "url": "https://a.example", "username": "admin", "role": "source"});
-        let task = NewTask {
-            id: TaskId::new(),
-            request: serde_json::from_value(request).unwrap(),
-            sealed_secrets: "sealed".into(),
-            owner: "alice".into(),
-            traceparent: None,
-            idempotency: None,
-            sealed_callback: None,
-            limits: OwnerLimits::default(),
-            shares_slots: false,
-            share_key: None,
-        };
+        let request = serde_json::from_value(request).unwrap();
+        let task = NewTask::new(request, "sealed".into(), "alice".into());
         let accepted = self.executor.queue.enqueue(&task).await.unwrap();
         assert_eq!(accepted, EnqueueOutcome::Accepted(task.id));
         self.executor.queue.claim("worker", Stage::ALL).await.unwrap().unwrap()

@@ -30,10 +30,7 @@ pub(super) async fn finish(migrators: &Migrators<'_>) -> MigratorRemoved {
         });
     }
     removed.source = match migrators.source() {
-        Some(source) if source.is_removed_at_end => {
-            Some(remove_from_source(migrators, &source).await.unwrap_or_else(incomplete))
-        }
-        Some(_) => Some(MigratorRemoval::Kept),
+        Some(source) => Some(remove_from_source(migrators, &source).await.unwrap_or_else(incomplete)),
         None => migrators.request.remove_migrator.then_some(MigratorRemoval::Incomplete),
     };
     clear(migrators, &removed).await;
@@ -60,12 +57,7 @@ pub(super) async fn roll_back(migrators: &Migrators<'_>) -> StepResult<MigratorR
     if removed.source != Some(MigratorRemoval::Removed)
         && let Some(source) = migrators.source()
     {
-        let removal = if source.is_removed_at_end {
-            remove_from_source(migrators, &source).await?
-        } else {
-            MigratorRemoval::Kept
-        };
-        removed.source = Some(removal);
+        removed.source = Some(remove_from_source(migrators, &source).await?);
     }
     clear(migrators, &removed).await;
     Ok(removed)
@@ -85,8 +77,11 @@ async fn roll_back_target(migrators: &Migrators<'_>, target: &Migrator) -> StepR
     Ok(removal)
 }
 
-/// Leaves the source, and removes the migrator there if no other clone reads it.
+/// Leaves the source, and removes the migrator there if no other clone reads it. One that is to be kept stays.
 async fn remove_from_source(migrators: &Migrators<'_>, source: &Migrator) -> StepResult<MigratorRemoval> {
+    if !source.is_removed_at_end {
+        return Ok(MigratorRemoval::Kept);
+    }
     if migrators.job.shared_source.leave().await? {
         remove(migrators, source).await
     } else {

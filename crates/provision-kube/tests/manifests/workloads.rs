@@ -80,6 +80,23 @@ fn a_browsers_container_has_none_of_its_workers_secrets_and_ends_after_it() {
 }
 
 #[test]
+fn the_api_is_told_how_workers_are_scaled() {
+    let objects = local();
+    let rule = |scaler: &&Value| {
+        let spec = &scaler["spec"];
+        let stage = spec["scaleTargetRef"]["name"].as_str().unwrap().trim_start_matches("wpclone-");
+        let per_worker = spec["triggers"][0]["metadata"]["targetValue"].as_str().unwrap();
+        format!("{stage}={}..{}/{per_worker}", spec["minReplicaCount"], spec["maxReplicaCount"])
+    };
+    let mut rules: Vec<String> = of_kind(&objects, "ScaledObject").iter().map(rule).collect();
+    let told = variable(container(&objects, "wpclone-api", "api"), "WPCLONE_AUTOSCALING").unwrap();
+    let mut told: Vec<&str> = told.split(',').collect();
+    rules.sort();
+    told.sort_unstable();
+    assert_eq!(told, rules);
+}
+
+#[test]
 fn a_worker_that_is_stopped_has_the_time_to_drain_and_to_give_back() {
     let objects = local();
     for stage in ["browser", "provisioning", "transfer"] {

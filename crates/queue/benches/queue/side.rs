@@ -14,10 +14,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use wpclone_queue::{
-    Claim, ClaimAttempt, CompleteOutcome, EnqueueOutcome, NewTask, OwnerLimits, Queue, QueueOptions, Signal,
-    StoredOutput,
+    Claim, ClaimAttempt, CompleteOutcome, EnqueueOutcome, NewTask, Queue, QueueOptions, Signal, StoredOutput,
 };
-use wpclone_task::{Stage, TaskId};
+use wpclone_task::Stage;
 
 use crate::protocol::{Answer, IN_FLIGHT, Order};
 
@@ -128,18 +127,7 @@ fn task(site: u64, bytes: usize, secret: &str) -> Result<NewTask> {
     let url = format!("https://site-{site:07}.example");
     let request = json!({"kind": "setup", "url": url, "username": "admin", "role": "source"});
     let length = bytes.saturating_sub(request.to_string().len());
-    Ok(NewTask {
-        id: TaskId::new(),
-        request: serde_json::from_value(request)?,
-        sealed_secrets: format!("{secret:s<length$}"),
-        owner: "bench".into(),
-        traceparent: None,
-        idempotency: None,
-        sealed_callback: None,
-        limits: OwnerLimits::default(),
-        shares_slots: false,
-        share_key: None,
-    })
+    Ok(NewTask::new(serde_json::from_value(request)?, format!("{secret:s<length$}"), "bench".into()))
 }
 
 /// The time of the machine's clock, which both processes read.

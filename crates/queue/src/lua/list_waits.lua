@@ -14,7 +14,7 @@ local function add(members)
   end
 end
 if ARGV[1] ~= '' then
-  add({ ARGV[1] .. ':0' })
+  ids[1] = ARGV[1]
 else
   -- Each kind of waiting of each stage has its part.
   local part = math.max(1, math.floor(most / (3 * (#ARGV - 2))))

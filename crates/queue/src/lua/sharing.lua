@@ -2,16 +2,11 @@
 -- (share_site); those like it, by the key in their records, begin with what it has stored. The last one has the lock alone
 -- again, to undo the set-up.
 
--- The registration of a task's clean-ups (set_site_cleanup) that passes on to the tasks which read the site beside it.
--- `registration` is its text, or nil.
-local function is_of_site(registration, site)
-  return registration and string.match(registration, REGISTRATION) == site
-end
-
--- What a task has left on a site that others read too, and that the last of them undoes; '' for nothing.
+-- What a task has left on a site that others read too, and that the last of them undoes: its registration of that
+-- (set_site_cleanup), or '' for nothing.
 local function left_for_readers(t, site)
   local registration = call('HGET', task_key('output', t.id), 'cleanup.' .. SHARED_CLEANUP)
-  return is_of_site(registration, site) and registration or ''
+  return registration and string.match(registration, REGISTRATION) == site and registration or ''
 end
 
 -- Ends the reading of a site by a task, unless it is the only one: then nothing changes. Those in line that may join do so
@@ -27,7 +22,7 @@ local function leave_to_others(t, site)
   end
   if left_for_readers(t, site) ~= '' then
     call('HDEL', task_key('output', t.id), 'cleanup.' .. SHARED_CLEANUP)
-    set(t, SHARED_CHECKPOINT, '')
+    forget_installed(t, SHARED_CLEANUP)
   end
   return true
 end
@@ -77,7 +72,5 @@ local function remove_gone_readers(h)
   for _, id in ipairs(call('SMEMBERS', site_readers(h))) do
     if is_gone(id) then call('SREM', site_readers(h), id) end
   end
-  if call('EXISTS', site_readers(h)) == 1 then return false end
-  call('DEL', site_share(h))
-  return true
+  return end_unread_share(h)
 end

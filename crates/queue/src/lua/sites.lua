@@ -27,7 +27,7 @@ local function join_readers(t, h)
   if left == '' then return end
   call('HSET', task_key('output', t.id), 'cleanup.' .. SHARED_CLEANUP, left)
   set(t, 'cleanups', '1')
-  set(t, SHARED_CHECKPOINT, SHARED_CHECKPOINT_VALUE)
+  set(t, installed_checkpoint(SHARED_CLEANUP), 'installed')
 end
 
 -- Whether a waiting task is first in line at all its sites, and can have the lock of each.
@@ -146,12 +146,15 @@ function grant_next(h)
   end
 end
 
--- Ends the reading of a site by a task, if it does. Returns whether the site is nobody's now.
-local function stop_reading(id, h)
-  if call('SREM', site_readers(h), id) == 0 or call('EXISTS', site_readers(h)) == 1 then return false end
+-- Forgets what is shared of a site that nobody reads any more. Returns whether nobody does.
+local function end_unread_share(h)
+  if call('EXISTS', site_readers(h)) == 1 then return false end
   call('DEL', site_share(h))
   return true
 end
+
+-- Ends the reading of a site by a task, if it does. Returns whether the site is nobody's now.
+local function stop_reading(id, h) return call('SREM', site_readers(h), id) == 1 and end_unread_share(h) end
 
 -- `kept` is a set of sites that stay locked, or nil for none.
 function release_locks(t, kept)

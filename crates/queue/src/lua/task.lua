@@ -26,8 +26,6 @@ local release_locks -- in sites.lua
 -- (registration.rs of the worker), and its checkpoint (migrator_install_marker.rs).
 local SHARED_CLEANUP = 'source'
 local function installed_checkpoint(name) return 'checkpoint.migrator.' .. name end
-local SHARED_CHECKPOINT = installed_checkpoint(SHARED_CLEANUP)
-local SHARED_CHECKPOINT_VALUE = 'installed'
 
 -- Whether a task is no more, or has ended.
 local function is_gone(id)

@@ -41,9 +41,19 @@ local function put_off_at(t, i)
   end
 end
 
+-- The site at which a waiting task waits, the id of the task ahead there, and its owner; '' for what is not known.
+local function waits_at(t)
+  for _, site in ipairs(t.sites) do
+    local id, owner = ahead_at(t, site)
+    if id then return site, id, owner end
+  end
+  return '', '', ''
+end
+
 -- Appends why the steps of a task wait: {task, step, stage, 'ready', since ms} | {.., 'delayed', until ms}
 -- | {.., 'site', since ms, site, id of the task that has it or '', its owner}
 local function append_waits(t, answer)
+  local at
   for i = 0, #t.plan - 1 do
     local stage, m = step(t, i)[2], member(t, i)
     local function add(why, ms, ...) answer[#answer + 1] = { t.id, step(t, i)[3], stage, why, int(ms), ... } end
@@ -54,15 +64,8 @@ local function append_waits(t, answer)
     elseif due then
       add('delayed', tonumber(due))
     elseif call('ZSCORE', KEY_OF.waiting[stage], m) then
-      local site, ahead, owner = '', '', ''
-      for _, each in ipairs(t.sites) do
-        local id, of = ahead_at(t, each)
-        if id then
-          site, ahead, owner = each, id, of
-          break
-        end
-      end
-      add('site', t.created, site, ahead, owner)
+      at = at or { waits_at(t) }
+      add('site', t.created, unpack(at))
     elseif call('ZSCORE', ready_steps(stage, t.owner), m) then
       add('ready', tonumber(t.live[FIELDS[i].ready]) or t.created)
     end

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use wpclone_queue::{
-    Claim, EnqueueOutcome, Idempotency, Lease, NewTask, OwnerLimits, Queue, QueueOptions, StoredOutput,
-    TaskLookup, TaskRecord,
+    Claim, EnqueueOutcome, Idempotency, Lease, NewTask, Queue, QueueOptions, StoredOutput, TaskLookup,
+    TaskRecord,
 };
 use wpclone_task::{Code, Plan, Problem, SiteKey, SiteUrl, Stage, StepPlan, TaskId};
 pub(crate) use wpclone_test_redis::Redis;
@@ -135,18 +135,7 @@ pub(crate) const SECRETS: &str = "sealed-secrets";
 pub(crate) fn task(site: &str) -> NewTask {
     let request =
         json!({"kind": "setup", "url": format!("https://{site}"), "username": "admin", "role": "source"});
-    NewTask {
-        id: TaskId::new(),
-        request: serde_json::from_value(request).unwrap(),
-        sealed_secrets: SECRETS.into(),
-        owner: "alice".into(),
-        traceparent: None,
-        idempotency: None,
-        sealed_callback: None,
-        limits: OwnerLimits::default(),
-        shares_slots: false,
-        share_key: None,
-    }
+    NewTask::new(serde_json::from_value(request).unwrap(), SECRETS.into(), "alice".into())
 }
 
 pub(crate) fn owned(mut task: NewTask, owner: &str) -> NewTask {

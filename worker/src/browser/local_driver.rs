@@ -28,7 +28,7 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A browser's programs, and how they are started.
-pub(super) struct OwnDriverSpec<'a> {
+pub(super) struct LocalDriverSpec<'a> {
     /// The browser and chromedriver, without links in their paths.
     pub(super) browser: &'a Path,
     pub(super) driver: &'a Path,
@@ -39,16 +39,16 @@ pub(super) struct OwnDriverSpec<'a> {
 }
 
 /// A running chromedriver.
-pub(super) struct OwnDriver {
+pub(super) struct LocalDriver {
     supervised: Supervised,
     is_in_bubblewrap: bool,
     /// Locked until no process of it is left.
     user: BrowserUser,
 }
 
-impl OwnDriver {
+impl LocalDriver {
     /// Starts one in a folder that is created for it and removed after it.
-    pub(super) async fn spawn(spec: &OwnDriverSpec<'_>) -> Result<Self, BrowserError> {
+    pub(super) async fn spawn(spec: &LocalDriverSpec<'_>) -> Result<Self, BrowserError> {
         let gone = |error: &dyn std::fmt::Display| BrowserError::Gone(error.to_string());
         let users = Arc::clone(spec.users);
         let user = spawn_blocking(move || users.acquire()).await.map_err(|e| gone(&e))?;
