@@ -11,11 +11,17 @@ kubeconfig_file() {
     fi
 }
 
-cluster_kubectl() {
+# Sets KUBECTL to the command that asks the cluster.
+find_kubectl() {
     local file kubectl=$PROGRAMS/bin/kubectl
-    file=$(kubeconfig_file)
+    file=$(kubeconfig_file) || exit 1
     [ -x "$kubectl" ] || kubectl=kubectl
-    ${BECOME:-} "$kubectl" --kubeconfig "$file" "$@"
+    KUBECTL=("$kubectl" --kubeconfig "$file")
+}
+
+cluster_kubectl() {
+    find_kubectl
+    "${KUBECTL[@]}" "$@"
 }
 
 # cluster_kubeconfig NAMESPACE NAME: a kubeconfig for that service account, valid for a day.
