@@ -8,4 +8,4 @@ mod wait;
 pub use cluster::{Cluster, TestCluster};
 pub use forward::Forward;
 pub use namespace::Namespace;
-pub use wait::{WAIT_LIMIT, wait_until};
+pub use wait::{WAIT_LIMIT, wait_until, wait_until_within};

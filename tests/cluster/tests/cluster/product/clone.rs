@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use wpclone_cluster_tests::{Cluster, wait_until};
+use wpclone_cluster_tests::{Cluster, WAIT_LIMIT, wait_until, wait_until_within};
 use wpclone_task::State;
 
 use super::installation::{CLONES, Installation, SERVICE};
@@ -75,18 +75,13 @@ async fn a_site_is_cloned_by_worker_pods_and_served_by_a_pod_that_may_be_killed(
 
 /// A clone lives for five minutes at least, which is longer than other conditions are waited for.
 async fn wait_until_expired(product: &Installation, name: &str) -> Result<()> {
-    let half = async || {
+    wait_until_within(3 * WAIT_LIMIT, "the clone to expire", async || {
         let clones: Value = product.client.shown("/clones").await?;
         let is_there =
             clones["clones"].as_array().is_some_and(|all| all.iter().any(|clone| clone["name"] == name));
         Ok((!is_there).then_some(()))
-    };
-    for _ in 0..2 {
-        if wait_until("the clone to expire", half).await.is_ok() {
-            return Ok(());
-        }
-    }
-    wait_until("the clone to expire", half).await
+    })
+    .await
 }
 
 /// Whoever has taken over a browser finds none of its worker's secrets, and gets nothing from Redis.

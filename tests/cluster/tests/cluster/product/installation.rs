@@ -25,6 +25,9 @@ pub(crate) struct Installation {
     pub(crate) cluster: Cluster,
     pub(crate) client: Client,
     _api: Forward,
+    router: Forward,
+    /// Asks the router; follows no redirect.
+    http: reqwest::Client,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -63,16 +66,16 @@ impl Installation {
         rolled_out(&cluster, CLONES, "deployment/wpclone-router").await?;
         let api = cluster.forward(SERVICE, "service/wpclone-api", 8080).await?;
         let client = Client::new(&format!("http://{}", api.address()), Some(&token))?;
-        Ok(Self { cluster, client, _api: api, _alone: alone })
+        let router = cluster.forward(CLONES, "service/wpclone-router", 8090).await?;
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { cluster, client, _api: api, router, http, _alone: alone })
     }
 
     /// Asks the router as somebody outside the cluster does. `host` is that of the clones' URLs where it is empty.
     pub(crate) async fn ask_router(&self, host: &str, path: &str) -> Result<Answer> {
-        let router = self.cluster.forward(CLONES, "service/wpclone-router", 8090).await?;
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         let host = if host.is_empty() { ROUTER.to_owned() } else { format!("{host}.{ROUTER}") };
-        let url = format!("http://{}{path}", router.address());
-        let answer = http.get(url).header("host", host).send().await?;
+        let url = format!("http://{}{path}", self.router.address());
+        let answer = self.http.get(url).header("host", host).send().await?;
         let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
         let (status, location) = (answer.status(), location.unwrap_or_default().to_owned());
         Ok(Answer { status, location, text: answer.text().await? })

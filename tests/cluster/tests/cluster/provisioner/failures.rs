@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use wpclone_provision::{Health, ProvisionError, Provisioner as _};
-use wpclone_provision_kube::{KubeOptions, KubeProvisioner, WaitLimits};
+use wpclone_provision_kube::{KubeOptions, WaitLimits};
 
 use super::image::clone_image;
-use super::lab::{Lab, PATIENCE, until};
+use super::lab::{Lab, PATIENCE, run_until_ready, until};
 
 /// Limits at which a test is not made to wait, and a loaded machine does not fail.
 fn limits() -> WaitLimits {
@@ -60,21 +60,14 @@ async fn an_image_that_does_not_exist_is_named() {
 async fn a_class_that_the_cluster_does_not_have_is_named() {
     let lab = Lab::start(clone_image().await, limits()).await;
     let options = KubeOptions { runtime_class: "no-such-class".into(), ..lab.options.clone() };
-    let other = std::sync::Arc::new(KubeProvisioner::new(options));
-    let runs = std::sync::Arc::clone(&other);
-    let task = tokio::spawn(async move { runs.run(tokio_util::sync::CancellationToken::new()).await });
-    let mut health = other.watch_health();
-    tokio::time::timeout(PATIENCE, health.wait_for(|health| *health == Health::Ready))
-        .await
-        .unwrap()
-        .unwrap();
+    let (other, running) = run_until_ready(&options).await;
     let error = other.create(&lab.spec()).await.unwrap_err();
     assert!(
         matches!(&error, ProvisionError::InstanceFailed(why) if why.contains("no-such-class")),
         "{error}"
     );
     lab.assert_nothing_left().await;
-    task.abort();
+    drop(running);
     lab.end().await;
 }
 
@@ -92,9 +85,7 @@ async fn a_broken_definition_refuses_new_clones_in_kros_words_and_a_mended_one_m
     lab.until_health(|health| *health == Health::Ready).await;
     let spec = lab.spec();
     lab.provisioner.create(&spec).await.unwrap();
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

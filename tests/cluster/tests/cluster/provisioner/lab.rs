@@ -141,15 +141,11 @@ impl Lab {
     /// Restarts the provisioner: another one finds what this one made.
     pub(crate) async fn restart(&mut self) {
         self.running.abort();
-        (self.provisioner, self.running) = run(&self.options);
-        self.until_health(|health| *health == Health::Ready).await;
+        (self.provisioner, self.running) = run_until_ready(&self.options).await;
     }
 
     pub(crate) async fn until_health(&self, is_right: impl Fn(&Health) -> bool) {
-        let mut health = self.provisioner.watch_health();
-        let right = health.wait_for(|health| is_right(health));
-        let last = timeout(PATIENCE, right).await.map(drop);
-        assert!(last.is_ok(), "{:?}", self.provisioner.health());
+        until_health(&self.provisioner, is_right).await;
     }
 
     /// Has the provisioner's clock go ahead.
@@ -220,6 +216,13 @@ impl Lab {
             self.api::<PersistentVolumeClaim>().list(&of_clones).await.unwrap().items.is_empty()
         })
         .await;
+    }
+
+    /// Deletes the last clone, after which nothing may be left, and ends.
+    pub(crate) async fn delete_and_end(self, name: &CloneName) {
+        self.provisioner.delete(name).await.unwrap();
+        self.assert_nothing_left().await;
+        self.end().await;
     }
 
     /// Removes namespace and definition.
@@ -306,6 +309,20 @@ fn run(options: &KubeOptions) -> (Arc<KubeProvisioner>, AbortOnDropHandle<()>) {
     let runs = Arc::clone(&provisioner);
     let task = tokio::spawn(async move { runs.run(CancellationToken::new()).await });
     (provisioner, AbortOnDropHandle::new(task))
+}
+
+/// Runs a provisioner and waits until it is ready. It ends when the handle is dropped.
+pub(crate) async fn run_until_ready(options: &KubeOptions) -> (Arc<KubeProvisioner>, AbortOnDropHandle<()>) {
+    let (provisioner, running) = run(options);
+    until_health(&provisioner, |health| *health == Health::Ready).await;
+    (provisioner, running)
+}
+
+async fn until_health(provisioner: &KubeProvisioner, is_right: impl Fn(&Health) -> bool) {
+    let mut health = provisioner.watch_health();
+    let right = timeout(PATIENCE, health.wait_for(|health| is_right(health))).await;
+    let is_seen = right.is_ok_and(|seen| seen.is_ok());
+    assert!(is_seen, "{:?}", provisioner.health());
 }
 
 /// Waits until a condition holds.

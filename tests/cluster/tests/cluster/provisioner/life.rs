@@ -7,15 +7,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DynamicObject, ListParams, PostParams};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use wpclone_provision::{
-    CloneLocation, Health, Phase, PhpLimits, ProvisionError, Provisioner as _, SourceFacts,
-};
-use wpclone_provision_kube::{KubeProvisioner, WaitLimits};
+use wpclone_provision::{CloneLocation, Phase, PhpLimits, ProvisionError, Provisioner as _, SourceFacts};
+use wpclone_provision_kube::WaitLimits;
 
 use super::image::clone_image;
-use super::lab::{Lab, PATIENCE, default_class, until};
+use super::lab::{Lab, default_class, run_until_ready, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_is_made_matched_published_extended_found_again_and_deleted_with_everything() {
@@ -109,9 +105,7 @@ async fn a_clone_gets_its_sources_php_prefix_and_limits_in_a_new_pod_and_an_empt
     // The same again changes nothing.
     let again = lab.provisioner.match_source(&spec.name, &facts).await.unwrap();
     assert_eq!(again.location.unwrap().pod().map(|pod| pod.restarts), Some(0));
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,20 +119,14 @@ async fn a_creation_that_ended_in_the_middle_is_finished_by_others_and_two_at_on
         .await;
     creation.abort();
     lab.restart().await;
-    let other = Arc::new(KubeProvisioner::new(lab.options.clone()));
-    let runs = Arc::clone(&other);
-    let running = tokio::spawn(async move { runs.run(CancellationToken::new()).await });
-    let mut health = other.watch_health();
-    timeout(PATIENCE, health.wait_for(|health| *health == Health::Ready)).await.unwrap().unwrap();
+    let (other, running) = run_until_ready(&lab.options).await;
     let (one, two) = tokio::join!(lab.provisioner.create(&spec), other.create(&spec));
     assert_eq!(one.unwrap().username, two.unwrap().username);
     assert_eq!(lab.provisioner.list().await.unwrap().len(), 1);
     let secrets = lab.api::<Secret>().list(&ListParams::default()).await.unwrap();
     assert_eq!(secrets.items.len(), 1);
-    running.abort();
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    drop(running);
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

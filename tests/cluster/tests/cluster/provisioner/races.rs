@@ -1,5 +1,6 @@
 //! Calls that go on although another was first.
 
+use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +10,17 @@ use kube::api::{DeleteParams, DynamicObject, PostParams};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, block_in_place};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use wpclone_provision::{Health, ProvisionError, Provisioner as _, SourceFacts};
+use tokio_util::task::AbortOnDropHandle;
+use wpclone_provision::{CloneName, ProvisionError, Provisioner as _, SourceFacts};
 use wpclone_provision_kube::{DatabaseOptions, KubeOptions, KubeProvisioner, WaitLimits};
 
 use super::image::clone_image;
-use super::lab::{Lab, PATIENCE, until};
+use super::lab::{Lab, run_until_ready, until};
 
 /// A provisioner whose changes of schemas wait, in the client that it runs, until they are let go.
 struct Held {
     provisioner: Arc<KubeProvisioner>,
-    running: JoinHandle<()>,
+    _running: AbortOnDropHandle<()>,
     folder: tempfile::TempDir,
 }
 
@@ -38,12 +38,8 @@ impl Held {
         std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
         let database = DatabaseOptions { client, ..lab.options.database.clone() };
         let options = KubeOptions { database, ..lab.options.clone() };
-        let provisioner = Arc::new(KubeProvisioner::new(options));
-        let runs = Arc::clone(&provisioner);
-        let running = tokio::spawn(async move { runs.run(CancellationToken::new()).await });
-        let mut health = provisioner.watch_health();
-        timeout(PATIENCE, health.wait_for(|health| *health == Health::Ready)).await.unwrap().unwrap();
-        Self { provisioner, running, folder }
+        let (provisioner, running) = run_until_ready(&options).await;
+        Self { provisioner, _running: running, folder }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -54,8 +50,20 @@ impl Held {
         until("it changes schemas", async || self.at("waits").exists()).await;
     }
 
-    fn let_go(&self) {
+    /// Lets a call go that comes too late, and returns why it fails. The clone still has the schema that was kept, and the
+    /// table in it.
+    async fn failure<T: Debug>(
+        &self,
+        call: JoinHandle<Result<T, ProvisionError>>,
+        lab: &Lab,
+        name: &CloneName,
+        (schema, table): (&str, &str),
+    ) -> ProvisionError {
         std::fs::write(self.at("goes"), "").unwrap();
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(lab.mariadb.schema_of(name).await, schema, "the late one's is gone");
+        lab.mariadb.run(&format!("SELECT * FROM `{schema}`.{table}")).await;
+        error
     }
 }
 
@@ -70,16 +78,11 @@ async fn a_creation_whose_instance_is_gone_leaves_nothing_and_takes_nothing_from
     lab.provisioner.create(&spec).await.unwrap();
     let schema = lab.mariadb.schema_of(&spec.name).await;
     lab.mariadb.run(&format!("CREATE TABLE `{schema}`.kept (id INT)")).await;
-    late.let_go();
-    let error = creation.await.unwrap().unwrap_err();
+    let error = late.failure(creation, &lab, &spec.name, (&schema, "kept")).await;
     assert!(matches!(error, ProvisionError::Gone(_)), "{error}");
-    assert_eq!(lab.mariadb.schema_of(&spec.name).await, schema, "the late one's is gone");
-    lab.mariadb.run(&format!("SELECT * FROM `{schema}`.kept")).await;
     assert_eq!(lab.provisioner.list().await.unwrap().len(), 1);
-    late.running.abort();
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    drop(late);
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,16 +97,11 @@ async fn of_two_that_match_a_clone_to_its_source_the_late_one_does_not_touch_its
     lab.provisioner.match_source(&spec.name, &facts("first_")).await.unwrap();
     let schema = lab.mariadb.schema_of(&spec.name).await;
     lab.mariadb.run(&format!("CREATE TABLE `{schema}`.first_kept (id INT)")).await;
-    late.let_go();
-    let error = matching.await.unwrap().unwrap_err();
+    let error = late.failure(matching, &lab, &spec.name, (&schema, "first_kept")).await;
     assert!(matches!(error, ProvisionError::Superseded(_)), "{error}");
-    assert_eq!(lab.mariadb.schema_of(&spec.name).await, schema, "the late one's is gone");
-    lab.mariadb.run(&format!("SELECT * FROM `{schema}`.first_kept")).await;
     assert_eq!(lab.provisioner.list().await.unwrap()[0].table_prefix, "first_");
-    late.running.abort();
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    drop(late);
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,15 +117,10 @@ async fn a_match_that_comes_too_late_leaves_the_schema_that_is_still_in_use() {
     late.until_it_waits().await;
     // Another Secret with the same schema.
     lab.provisioner.ensure_access(&spec.name).await.unwrap();
-    late.let_go();
-    let error = matching.await.unwrap().unwrap_err();
+    let error = late.failure(matching, &lab, &spec.name, (&schema, "wp_kept")).await;
     assert!(matches!(error, ProvisionError::Superseded(_)), "{error}");
-    assert_eq!(lab.mariadb.schema_of(&spec.name).await, schema, "the late one's is gone");
-    lab.mariadb.run(&format!("SELECT * FROM `{schema}`.wp_kept")).await;
-    late.running.abort();
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    drop(late);
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,9 +142,7 @@ async fn a_clone_that_is_extended_while_a_sweep_runs_is_not_deleted() {
         .unwrap();
     assert!(swept.expired.is_empty() && swept.abandoned.is_empty(), "{swept:?}");
     assert_eq!(lab.provisioner.list().await.unwrap().len(), 1);
-    lab.provisioner.delete(&spec.name).await.unwrap();
-    lab.assert_nothing_left().await;
-    lab.end().await;
+    lab.delete_and_end(&spec.name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
