@@ -8,6 +8,7 @@ mod deliveries;
 mod endings;
 mod kept_sessions;
 mod leases;
+mod lone_readers;
 mod maintenance;
 mod model;
 mod owners;
