@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use crate::mariadb::copy;
-use crate::util::{at, base_folder, tail, unique, until};
+use crate::util::{at, base_folder, tail, unique};
 use crate::{Result, TestApp, Version};
 
 /// How long a provisioner may take to prepare itself.
@@ -73,13 +73,8 @@ impl ClonesState {
 async fn prepare(version: Version) -> Result<PathBuf> {
     let builder = TestApp::builder().clones_from_scratch(version).env("WPCLONE_STAGES", "provisioning");
     let app = Box::pin(builder.start()).await?;
-    let url = format!("{}/readyz", app.workers[0].url());
-    let log = app.workers[0].log();
-    let ready = async || {
-        let text = async { reqwest::get(&url).await.ok()?.text().await.ok() }.await;
-        text.is_some_and(|text| text.starts_with("ready") && !text.contains("clones:"))
-    };
-    until("the provisioner to be ready", PREPARE_LIMIT, Some(&log), ready).await?;
+    let ready = |text: &str| text.starts_with("ready") && !text.contains("clones:");
+    app.workers[0].until_ready_says("the provisioner to be ready", PREPARE_LIMIT, ready).await?;
     app.workers[0].terminate().await?;
     let kept = base_folder().await?.join(unique("prepared"));
     fs::create_dir_all(kept.join("mariadb")).map_err(at(&kept))?;

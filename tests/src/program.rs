@@ -133,6 +133,25 @@ impl Program {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Waits until `/readyz` responds with a text for which `says` is true, whatever the status.
+    ///
+    /// # Errors
+    /// It does not within the limit.
+    pub async fn until_ready_says(
+        &self,
+        what: &str,
+        limit: Duration,
+        says: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let url = format!("{}/readyz", self.url());
+        let http = crate::client::http()?;
+        let told = async || match http.get(&url).send().await {
+            Ok(response) => response.text().await.is_ok_and(|text| says(&text)),
+            Err(_) => false,
+        };
+        until(what, limit, Some(&self.log()), told).await
+    }
+
     /// The file with all that it wrote since its last start.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -213,15 +213,11 @@ async fn where_chromiums_sandbox_does_not_work_browsers_are_only_started_when_th
     let task =
         client.accepted("/setup", &json!({"url": page.url(), "username": "a", "password": "b"})).await?;
     let log = app.workers[0].log();
-    let ready_url = format!("{}/readyz", app.workers[0].url());
-    let told = async || match reqwest::get(&ready_url).await {
-        Ok(answer) => answer.text().await.is_ok_and(|text| {
-            text.contains("browser: not served, Chromium does not work with its sandbox here")
-                && text.contains("WPCLONE_UNSAFE_NO_BROWSER_SANDBOX=true")
-        }),
-        Err(_) => false,
+    let told = |text: &str| {
+        text.contains("browser: not served, Chromium does not work with its sandbox here")
+            && text.contains("WPCLONE_UNSAFE_NO_BROWSER_SANDBOX=true")
     };
-    until("readiness to say why", LIMIT, Some(&log), told).await?;
+    app.workers[0].until_ready_says("readiness to say why", LIMIT, told).await?;
     assert!(fs::read_to_string(&log)?.contains("there is no browser"), "it is logged");
     let only_transfers = async || {
         let queue = client.queue().await.expect("the queue");

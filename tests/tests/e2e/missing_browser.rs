@@ -17,12 +17,9 @@ async fn a_worker_without_a_browser_serves_its_other_stages_until_the_browser_is
     app.add_worker(&[("WPCLONE_BROWSER_BINARY", &named), ("WPCLONE_STAGES", "browser,transfer")]).await?;
     let ready = reqwest::get(format!("{}/readyz", app.workers[0].url())).await?;
     assert_eq!(ready.status(), 200);
-    let (why, url) = (format!("browser: not served, Chromium is missing at {named}"), app.workers[0].url());
-    let told = async || match reqwest::get(format!("{url}/readyz")).await {
-        Ok(ready) => ready.text().await.is_ok_and(|text| text.contains(&why)),
-        Err(_) => false,
-    };
-    until("readiness to say why", Duration::from_secs(120), Some(&app.workers[0].log()), told).await?;
+    let why = format!("browser: not served, Chromium is missing at {named}");
+    let told = |text: &str| text.contains(&why);
+    app.workers[0].until_ready_says("readiness to say why", Duration::from_secs(120), told).await?;
 
     let client = app.client()?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;

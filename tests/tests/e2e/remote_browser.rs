@@ -48,18 +48,14 @@ async fn a_driver_that_crashes_costs_an_attempt_and_its_stage_waits_until_it_is_
     let mut driver = WebDriver::start().await?;
     let mut app = TestApp::builder().workers(0).start().await?;
     app.add_worker(&settings(&driver.url())).await?;
-    let (client, log) = (app.client()?, app.workers[0].log());
+    let client = app.client()?;
     let page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
     page.wait_until_asked(&app).await?;
     driver.kill9().await?;
-    let ready = format!("{}/readyz", app.workers[0].url());
     let why = format!("browser: not served, the driver at {} does not respond", driver.url());
-    let waits = async || match reqwest::get(&ready).await {
-        Ok(answer) => answer.text().await.is_ok_and(|text| text.contains(&why)),
-        Err(_) => false,
-    };
-    until("readiness to say why the stage waits", LIMIT, Some(&log), waits).await?;
+    let waits = |text: &str| text.contains(&why);
+    app.workers[0].until_ready_says("readiness to say why the stage waits", LIMIT, waits).await?;
     let next = client.setup(&site, &site.admin(), Role::Source).await?;
 
     page.release()?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wpclone_task::{Code, TaskView};
 use wpclone_tests::{Database, Result, Site, TestApp, Version};
 
-use crate::clone::{assert_nothing_left, at, cloned, failed, problem};
+use crate::clone::{PLUGIN, assert_nothing_left, at, cloned, failed, problem};
 
 /// Prints an option in each page's footer, like analytics plugins.
 const FOOTER: &str = "add_action('wp_footer', function () { echo get_option('footer_code'); });";
@@ -131,6 +131,6 @@ async fn a_source_that_needs_a_newer_php_is_refused_before_the_first_row_is_tran
     assert_eq!(rows, 0, "{hits:#?}");
     assert!(hits.iter().any(|hit| hit.path.contains("wpclone_migrator=")), "no other request: {hits:#?}");
     assert_nothing_left(&app, &client).await?;
-    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
+    assert!(!site.tree().join(PLUGIN).exists(), "the migrator is left");
     Ok(())
 }

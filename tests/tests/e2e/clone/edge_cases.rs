@@ -8,7 +8,7 @@ use wpclone_task::{Code, State};
 use wpclone_tests::{Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, cloned, ended, failed, problem, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, cloned, ended, failed, problem, start_visited};
 use crate::recording_source::RecordingSource;
 
 /// A table prefix that is the beginning of another installation's.
@@ -137,7 +137,7 @@ async fn a_multisite_network_is_refused_and_unchanged() -> Result {
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::MultisiteUnsupported, false), "{task:#?}");
     assert_nothing_left(&app, &client).await?;
-    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
+    assert!(!site.tree().join(PLUGIN).exists(), "the migrator is left");
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use wpclone_task::{Code, Role, State, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, cloned, failed, is_long_run, problem, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, cloned, failed, is_long_run, problem, start_visited};
 use crate::random::Rng;
 use crate::recording_source::{REQUEST_TIMEOUT, RecordingSource};
 
@@ -157,7 +157,7 @@ async fn a_clone_that_is_cancelled_at_any_moment_leaves_nothing() -> Result {
         assert_nothing_left(&app, &client).await?;
         source.wait_until_done().await?;
         assert_eq!(task.result.as_ref().unwrap()["migrator"]["source"], "removed", "{task:#?}");
-        assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "{kind} {what} {from}");
+        assert!(!site.tree().join(PLUGIN).exists(), "{kind} {what} {from}");
     }
     Ok(())
 }

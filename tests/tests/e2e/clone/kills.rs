@@ -10,7 +10,7 @@ use wpclone_test_redis::rounds;
 use wpclone_tests::{Client, Result, Site, TestApp, Version, children, kill9, processes_with, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, ended, is_long_run, problem, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, ended, is_long_run, problem, start_visited};
 use crate::random::Rng;
 
 /// The processes that are killed.
@@ -146,7 +146,7 @@ impl Setup {
     /// Nothing of wpclone is left on the source, or a step reports it.
     fn source_is_clean(&self, task: &TaskView) {
         let removal = task.result.as_ref().and_then(|result| result.get("migrator")?.get("source"));
-        let plugin = self.site.tree().join("wp-content/plugins/wpclone-migrator");
+        let plugin = self.site.tree().join(PLUGIN);
         let reported = removal.is_some_and(|removal| removal == "incomplete")
             || task.steps.iter().any(|step| step.name == "rollback" && step.state != State::Succeeded);
         assert!(

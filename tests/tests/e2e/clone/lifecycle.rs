@@ -8,7 +8,7 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, cloned, problem, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, cloned, problem, start_visited, transfer_has_begun};
 
 #[tokio::test]
 async fn a_site_is_cloned_to_its_own_address_and_can_be_deleted() -> Result {
@@ -114,7 +114,7 @@ async fn nothing_is_left_of_a_clone_whose_source_has_no_space_for_the_migrator()
     let problem = problem(&task);
     assert_eq!((problem.code, problem.changed_target), (Code::SiteFatal, false), "{task:#?}");
     assert!(problem.detail.contains("Failed to write file to disk"), "{}", problem.detail);
-    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists());
+    assert!(!site.tree().join(PLUGIN).exists());
     assert_nothing_left(&app, &client).await
 }
 
@@ -131,12 +131,10 @@ async fn a_clone_keeps_running_and_expires_while_the_wordpress_template_is_missi
     app.workers[0].terminate().await?;
     app.add_worker(&[("WPCLONE_WORDPRESS_DIR", "/nonexistent")]).await?;
     until("the clone to respond", Duration::from_secs(180), None, async || answers(200).await).await?;
-    let url = format!("{}/readyz", app.workers[1].url());
-    let reported = async || {
-        let text = async { reqwest::get(&url).await.ok()?.text().await.ok() }.await.unwrap_or_default();
-        text.contains("clones: unavailable") && text.contains("/nonexistent")
-    };
-    until("the missing WordPress to be reported", Duration::from_secs(180), None, reported).await?;
+    let reported = |text: &str| text.contains("clones: unavailable") && text.contains("/nonexistent");
+    app.workers[1]
+        .until_ready_says("the missing WordPress to be reported", Duration::from_secs(180), reported)
+        .await?;
 
     app.workers[1].terminate().await?;
     // It expires meanwhile.
@@ -159,11 +157,7 @@ async fn another_worker_continues_the_transfer_of_a_killed_one() -> Result {
     app.add_worker(&[]).await?;
     let client = app.client()?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
-    client
-        .wait_until(task.id, "its transfer", |task| {
-            task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
-        })
-        .await?;
+    client.wait_until(task.id, "its transfer", transfer_has_begun).await?;
     // Only one of them owns the clones' state; either may do the transfer.
     app.workers[0].kill9().await?;
     let task = client.wait(task.id).await?;

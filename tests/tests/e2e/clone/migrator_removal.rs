@@ -7,9 +7,7 @@ use wpclone_migrator::{Client as Migrator, Key};
 use wpclone_task::{Role, State};
 use wpclone_tests::{Result, Site, TestApp, Version, until};
 
-use crate::clone::{at, cloned, ended};
-
-const PLUGIN: &str = "wp-content/plugins/wpclone-migrator";
+use crate::clone::{PLUGIN, at, cloned, ended, events};
 
 #[tokio::test]
 async fn a_clone_keeps_the_migrator_of_an_earlier_setup_with_its_key() -> Result {
@@ -51,7 +49,7 @@ async fn a_worker_that_is_killed_after_the_upload_still_removes_the_migrator_at_
     let task = ended(&client, task.id).await?;
     assert_eq!(task.state, State::Succeeded, "{task:#?}");
     // A crash is forgotten when the step gets further than before; an event tells that it was done twice.
-    let events = client.get(&task.links.events).await?.text().await?;
+    let events = events(&client, &task).await?;
     assert!(events.contains("The worker was lost"), "the preparation was not repeated: {events}");
     assert_eq!(site.logins().await?, 1, "the session of the first worker was not used");
     assert_eq!(at(&task, "/source/plugin_status"), "installed");

@@ -30,6 +30,9 @@ use wpclone_tests::{Builder, Client, Result, Site, TestApp, processes_with, unti
 /// The time limit of a clone whose requests are held.
 const CLONE_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// The migrator's folder in WordPress's.
+const PLUGIN: &str = "wp-content/plugins/wpclone-migrator";
+
 /// Whether nothing is shortened, as in `./dev test long`.
 fn is_long_run() -> bool {
     std::env::var_os("WPCLONE_TEST_ALL").is_some()
@@ -89,6 +92,16 @@ async fn ended(client: &Client, id: TaskId) -> Result<TaskView> {
         }
     }
     client.wait(id).await
+}
+
+/// Whether a clone's transfer has begun.
+fn transfer_has_begun(task: &TaskView) -> bool {
+    task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some())
+}
+
+/// A task's events, as the API lists them.
+async fn events(client: &Client, task: &TaskView) -> Result<String> {
+    Ok(client.get(&task.links.events).await?.text().await?)
 }
 
 /// The problem of a task that failed.

@@ -5,10 +5,9 @@ use wpclone_task::{Code, Role, State, StepView, TaskId, TaskView};
 use wpclone_tests::{Client, Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{assert_nothing_left, at, ended, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, ended, events, start_visited, transfer_has_begun};
 use crate::recording_source::RecordingSource;
 
-const PLUGIN: &str = "wp-content/plugins/wpclone-migrator";
 const JOINED: &str = "Using the migrator that another clone has set up";
 
 async fn accept(client: &Client, site: &Site) -> Result<TaskId> {
@@ -18,10 +17,6 @@ async fn accept(client: &Client, site: &Site) -> Result<TaskId> {
 async fn uploads(site: &Site) -> Result<usize> {
     let hits = site.hits().await?;
     Ok(hits.iter().filter(|hit| hit.path.contains("action=upload-plugin")).count())
-}
-
-async fn events(client: &Client, task: &TaskView) -> Result<String> {
-    Ok(client.get(&task.links.events).await?.text().await?)
 }
 
 fn step<'a>(task: &'a TaskView, name: &str) -> &'a StepView {
@@ -83,9 +78,7 @@ async fn a_setup_that_comes_meanwhile_waits_for_the_readers_and_for_no_later_clo
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
     let client = app.client()?;
     let readers = [accept(&client, &site).await?, accept(&client, &site).await?];
-    let reads =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(readers[1], "the second transfer", reads).await?;
+    client.wait_until(readers[1], "the second transfer", transfer_has_begun).await?;
     let setup = client.setup(&site, &site.admin(), Role::Source).await?.id;
     let later = accept(&client, &site).await?;
     let waiting = client.task(later).await?;
@@ -119,9 +112,7 @@ async fn the_migrator_is_removed_by_the_last_clone_when_the_worker_and_the_one_t
     let first = accept(&client, &site).await?;
     requests.wait_until_held(&app).await?;
     let second = accept(&client, &site).await?;
-    let reads =
-        |task: &TaskView| task.steps.iter().any(|step| step.name == "transfer" && step.started_at.is_some());
-    client.wait_until(second, "the second transfer", reads).await?;
+    client.wait_until(second, "the second transfer", transfer_has_begun).await?;
     app.workers[0].kill9().await?;
     client.post(&format!("/tasks/{first}/cancel"), &json!({})).await?;
     app.workers[0].restart().await?;

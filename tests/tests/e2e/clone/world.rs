@@ -7,7 +7,7 @@ use serde_json::Value;
 use wpclone_task::{Code, State};
 use wpclone_tests::{Client, Database, Result, Site, TestApp, Version};
 
-use crate::clone::{assert_nothing_left, at, cloned, failed, problem, reported_table, start_visited};
+use crate::clone::{PLUGIN, assert_nothing_left, at, cloned, failed, problem, reported_table, start_visited};
 
 /// The database of a task's clone.
 fn database_of(app: &TestApp, task: &wpclone_task::TaskView) -> Result<Database> {
@@ -230,7 +230,7 @@ async fn a_table_of_wordpress_that_cannot_be_read_fails_the_clone_once_and_is_na
     let transfer = task.steps.iter().find(|step| step.name == "transfer").unwrap();
     assert_eq!(transfer.attempts, 1, "{transfer:#?}");
     assert_nothing_left(&app, &client).await?;
-    assert!(!site.tree().join("wp-content/plugins/wpclone-migrator").exists(), "the migrator is left");
+    assert!(!site.tree().join(PLUGIN).exists(), "the migrator is left");
     Ok(())
 }
 
