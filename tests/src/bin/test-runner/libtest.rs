@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::passed_before::Pass;
+use crate::pass_cache::Pass;
 use crate::programs::TestProgram;
 use crate::report;
 
@@ -33,8 +33,8 @@ pub(crate) struct ProgramReport {
     pub(crate) ignored: usize,
     /// Why the program did not end as it should.
     pub(crate) broken: Option<String>,
-    /// The earlier run that stands for this one.
-    pub(crate) before: Option<Pass>,
+    /// The earlier run that stands for this one, from the cache.
+    pub(crate) cached: Option<Pass>,
 }
 
 impl ProgramReport {
@@ -46,13 +46,13 @@ impl ProgramReport {
             failed: Vec::new(),
             ignored: 0,
             broken: None,
-            before: None,
+            cached: None,
         }
     }
 
-    /// A program that was not run.
-    pub(crate) fn not_repeated(name: &str, pass: Pass) -> Self {
-        Self { before: Some(pass), ..Self::new(name) }
+    /// A program that was not run, because its pass is cached.
+    pub(crate) fn cached(name: &str, pass: Pass) -> Self {
+        Self { cached: Some(pass), ..Self::new(name) }
     }
 
     /// A program that could not be run to its end.

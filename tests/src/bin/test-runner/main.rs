@@ -2,15 +2,15 @@
 //!
 //! `cargo test` runs one program after the other, and most of an end-to-end test's time is waiting. This runner starts
 //! the end-to-end tests with more threads than there are processors, and the programs of the crates beside them. A program
-//! that has passed before is not repeated, see [`passed_before`].
+//! of which a pass is cached is not repeated, see [`pass_cache`].
 
+mod cached_runner;
+mod environment;
 mod libtest;
-mod passed_before;
-mod passes;
+mod pass_cache;
 mod processors;
 mod programs;
 mod report;
-mod surroundings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use anyhow::Result;
 use clap::Parser;
 use futures_util::stream::{self, StreamExt as _};
 
-use crate::passes::Passes;
+use crate::cached_runner::CachedRunner;
 use crate::processors::ProcessorTimes;
 use crate::programs::TestProgram;
 use crate::report::Report;
@@ -86,16 +86,16 @@ async fn main() -> Result<ExitCode> {
     let filter =
         if args.quick { QUICK.iter().map(|word| (*word).to_owned()).collect() } else { args.words.clone() };
     let (began, processors) = (Instant::now(), ProcessorTimes::now());
-    let passes = Passes::open().await;
+    let runner = CachedRunner::open().await;
     let end_to_end = async {
         let mut reports = Vec::new();
         for program in &end_to_end {
-            reports.push(passes.run(program, args.threads, &filter).await);
+            reports.push(runner.run(program, args.threads, &filter).await);
         }
         reports
     };
     let others = async {
-        let runs = others.iter().map(|program| passes.run(program, 2, &args.words));
+        let runs = others.iter().map(|program| runner.run(program, 2, &args.words));
         let mut reports: Vec<_> = stream::iter(runs).buffer_unordered(args.programs.max(1)).collect().await;
         if !args.quick {
             reports.push(programs::doc_tests(&args.words).await);
@@ -103,7 +103,7 @@ async fn main() -> Result<ExitCode> {
         reports
     };
     let (end_to_end, others) = tokio::join!(end_to_end, others);
-    passes.close().await;
+    runner.close().await;
     let report = Report::of(end_to_end.into_iter().chain(others).collect(), began.elapsed());
     if let Some(file) = &args.summary {
         std::fs::write(file, report.not_repeated().unwrap_or_default())?;

@@ -55,7 +55,7 @@ impl Report {
 
     /// Which tests were not run, because they have passed before.
     pub(crate) fn not_repeated(&self) -> Option<String> {
-        let passes: Vec<_> = self.programs.iter().filter_map(|program| program.before).collect();
+        let passes: Vec<_> = self.programs.iter().filter_map(|program| program.cached).collect();
         let oldest = passes.iter().map(|pass| pass.age).max()?;
         let tests: usize = passes.iter().map(|pass| pass.tests).sum();
         Some(format!(
@@ -68,7 +68,7 @@ impl Report {
 
     /// Prints the programs and tests that took longest, what failed, and the count of all.
     pub(crate) fn print(&self) {
-        let run = self.programs.iter().filter(|program| program.before.is_none());
+        let run = self.programs.iter().filter(|program| program.cached.is_none());
         let mut programs: Vec<_> = run.map(|program| (program.took, &*program.name)).collect();
         programs.sort_by(|a, b| b.cmp(a));
         let mut tests: Vec<_> = self.programs.iter().flat_map(timed).collect();
@@ -95,7 +95,7 @@ impl Report {
         println!("all test programs ended after {} s", self.took.as_secs());
         if let Some(text) = self.not_repeated() {
             println!("not repeated: {text} (WPCLONE_TEST_ALL=1 repeats them):");
-            for program in self.programs.iter().filter(|program| program.before.is_some()) {
+            for program in self.programs.iter().filter(|program| program.cached.is_some()) {
                 println!("    {}", program.name);
             }
         }

@@ -1,8 +1,8 @@
-//! Test programs that have passed before and are not repeated.
+//! A cache of passes: test programs that have passed and are not repeated.
 //!
-//! The result of a test program follows from its own file, the programs that it starts, the files that it reads, its
-//! settings and the machine. A digest of all of these is its key, and a pass is recorded under it. Where it is not known
-//! whether a test reads something, that belongs to the key: at worst, a program runs once more.
+//! The result of a test program follows from its own file, the programs that it starts, and its environment: the files
+//! that it reads, its settings and the machine. A digest of all of these is its key, and a pass is recorded under it.
+//! Where it is not known whether a test reads something, that belongs to the key: at worst, a program runs once more.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,15 +15,15 @@ use sha2::{Digest as _, Sha256};
 use crate::libtest::ProgramReport;
 use crate::programs::TestProgram;
 
-/// How long a pass counts: the machine may have changed in a way that no key shows, and some tests choose at random.
-const COUNTS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a pass is valid: the machine may have changed in a way that no key shows, and some tests choose at random.
+const VALID_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What test programs have passed on this machine.
+/// The passes of test programs on this machine.
 #[derive(Debug)]
-pub(crate) struct PassedBefore {
+pub(crate) struct PassCache {
     folder: PathBuf,
-    /// Digest of what all test programs may depend on.
-    surroundings: String,
+    /// Digest of the environment.
+    environment: String,
     /// Whether everything is run again.
     repeat: bool,
 }
@@ -36,9 +36,9 @@ pub(crate) struct Pass {
     pub(crate) age: Duration,
 }
 
-impl PassedBefore {
-    pub(crate) fn new(cache: &Path, surroundings: String, repeat: bool) -> Self {
-        Self { folder: cache.join("passed/tests"), surroundings, repeat }
+impl PassCache {
+    pub(crate) fn new(cache: &Path, environment: String, repeat: bool) -> Self {
+        Self { folder: cache.join("passed/tests"), environment, repeat }
     }
 
     /// The name under which a pass of this program is recorded, as it is now and run with so many threads.
@@ -47,7 +47,7 @@ impl PassedBefore {
     /// A program cannot be read.
     pub(crate) fn key(&self, program: &TestProgram, threads: usize) -> io::Result<String> {
         let mut digest = Sha256::new();
-        digest.update(format!("{} {threads} {}", self.surroundings, program.name));
+        digest.update(format!("{} {threads} {}", self.environment, program.name));
         for file in [&program.executable].into_iter().chain(&program.starts) {
             digest.update(format!("\n{} ", file.display()));
             digest.update(file_digest(file)?);
@@ -55,26 +55,26 @@ impl PassedBefore {
         Ok(format!("{}-{}", program.name.replace(' ', "-"), &hex::encode(digest.finalize())[..32]))
     }
 
-    /// The last pass of this key, if it counts still.
+    /// The last pass of this key, if it is still valid.
     pub(crate) fn find(&self, key: &str) -> Option<Pass> {
         let file = self.folder.join(key);
-        let age = age(&file).filter(|age| *age < COUNTS_FOR && !self.repeat)?;
+        let age = age(&file).filter(|age| *age < VALID_FOR && !self.repeat)?;
         Some(Pass { tests: fs::read_to_string(file).ok()?.trim().parse().ok()?, age })
     }
 
-    /// Records what has passed, unless the surroundings are not what they were when the tests began. Removes passes that
-    /// do not count any more.
+    /// Records what has passed, unless the environment is not what it was when the tests began. Removes passes that are
+    /// not valid any more.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub(crate) fn record(&self, passed: &BTreeMap<String, usize>, surroundings: &str) -> io::Result<()> {
-        if self.surroundings != surroundings {
+    pub(crate) fn record(&self, passed: &BTreeMap<String, usize>, environment: &str) -> io::Result<()> {
+        if self.environment != environment {
             return Ok(());
         }
         fs::create_dir_all(&self.folder)?;
         for file in fs::read_dir(&self.folder)? {
             let file = file?.path();
-            if age(&file).is_none_or(|age| age >= COUNTS_FOR) {
+            if age(&file).is_none_or(|age| age >= VALID_FOR) {
                 fs::remove_file(file)?;
             }
         }
@@ -85,8 +85,8 @@ impl PassedBefore {
     }
 }
 
-/// The number of passed tests of a run that counts: all that the program has ran, and none failed.
-pub(crate) fn counts(report: &ProgramReport) -> Option<usize> {
+/// The number of passed tests of a run that may be cached: all that the program has ran, and none failed.
+pub(crate) fn cacheable_tests(report: &ProgramReport) -> Option<usize> {
     Some(report.passed.len()).filter(|passed| *passed > 0 && report.is_green())
 }
 
@@ -136,21 +136,21 @@ mod tests {
             Self { folder, program }
         }
 
-        fn before(&self, surroundings: &str, repeat: bool) -> PassedBefore {
-            PassedBefore::new(self.folder.path(), surroundings.into(), repeat)
+        fn cache(&self, environment: &str, repeat: bool) -> PassCache {
+            PassCache::new(self.folder.path(), environment.into(), repeat)
         }
 
         fn key(&self) -> String {
-            self.before("here", false).key(&self.program, 2).unwrap()
+            self.cache("here", false).key(&self.program, 2).unwrap()
         }
 
         /// Records the key as the end of a run would.
         fn passed(&self, key: &str) {
-            self.before("here", false).record(&[(key.to_owned(), 3)].into(), "here").unwrap();
+            self.cache("here", false).record(&[(key.to_owned(), 3)].into(), "here").unwrap();
         }
 
         fn tests_found(&self, key: &str, repeat: bool) -> Option<usize> {
-            self.before("here", repeat).find(key).map(|pass| pass.tests)
+            self.cache("here", repeat).find(key).map(|pass| pass.tests)
         }
     }
 
@@ -168,8 +168,8 @@ mod tests {
         assert_eq!(machine.tests_found(&machine.key(), false), Some(3));
 
         let others = [
-            machine.before("elsewhere", false).key(&machine.program, 2).unwrap(),
-            machine.before("here", false).key(&machine.program, 4).unwrap(),
+            machine.cache("elsewhere", false).key(&machine.program, 2).unwrap(),
+            machine.cache("here", false).key(&machine.program, 4).unwrap(),
         ];
         let mut others = Vec::from(others);
         for file in ["tests", "product"] {
@@ -191,7 +191,7 @@ mod tests {
     fn a_program_that_is_missing_has_no_key() {
         let machine = Machine::new();
         fs::remove_file(machine.folder.path().join("product")).unwrap();
-        assert!(machine.before("here", false).key(&machine.program, 2).is_err());
+        assert!(machine.cache("here", false).key(&machine.program, 2).is_err());
     }
 
     #[test]
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn an_old_pass_does_not_count_and_is_removed() {
+    fn an_old_pass_is_not_valid_and_is_removed() {
         let machine = Machine::new();
         let key = machine.key();
         machine.passed(&key);
         let file = machine.folder.path().join("passed/tests").join(&key);
         for (time, found) in [
-            (SystemTime::now() - COUNTS_FOR + Duration::from_secs(600), true),
-            (SystemTime::now() - COUNTS_FOR, false),
+            (SystemTime::now() - VALID_FOR + Duration::from_secs(600), true),
+            (SystemTime::now() - VALID_FOR, false),
             (SystemTime::now() + Duration::from_secs(600), false),
         ] {
             File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
@@ -221,18 +221,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_if_the_surroundings_changed_meanwhile() {
+    fn nothing_is_recorded_if_the_environment_changed_meanwhile() {
         let machine = Machine::new();
-        machine.before("here", false).record(&[(machine.key(), 3)].into(), "elsewhere").unwrap();
+        machine.cache("here", false).record(&[(machine.key(), 3)].into(), "elsewhere").unwrap();
         assert_eq!(machine.tests_found(&machine.key(), false), None);
     }
 
     #[test]
-    fn only_a_run_that_passed_counts() {
-        assert_eq!(counts(&report()), Some(1));
+    fn only_a_run_that_passed_is_cached() {
+        assert_eq!(cacheable_tests(&report()), Some(1));
         let failed = vec![("another".to_owned(), "why".to_owned())];
-        assert_eq!(counts(&ProgramReport { failed, ..report() }), None);
-        assert_eq!(counts(&ProgramReport { broken: Some("it was killed".into()), ..report() }), None);
-        assert_eq!(counts(&ProgramReport { passed: Vec::new(), ..report() }), None, "nothing was run");
+        assert_eq!(cacheable_tests(&ProgramReport { failed, ..report() }), None);
+        assert_eq!(
+            cacheable_tests(&ProgramReport { broken: Some("it was killed".into()), ..report() }),
+            None
+        );
+        assert_eq!(
+            cacheable_tests(&ProgramReport { passed: Vec::new(), ..report() }),
+            None,
+            "nothing was run"
+        );
     }
 }

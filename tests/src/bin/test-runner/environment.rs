@@ -1,4 +1,4 @@
-//! What the result of any test program may depend on, besides programs built from this workspace.
+//! The environment of test programs: what the result of any may depend on, besides programs built from this workspace.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -70,7 +70,7 @@ const VARIABLES: &[&str] = &[
     "XDG_CACHE_HOME",
 ];
 
-/// A digest of all of it. Whatever cannot be read counts as missing, but what git and dpkg say is needed.
+/// A digest of the environment. Whatever cannot be read counts as missing, but what git and dpkg say is needed.
 ///
 /// # Errors
 /// One of them says nothing.
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_tests_may_read_belong_to_it() {
+    fn files_that_tests_may_read_belong_to_the_environment() {
         for (file, read) in [
             ("fixtures/migrator/signing.json", true),
             ("migrator-plugin/wpclone-migrator/wpclone-migrator.php", true),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_tests_may_read_belong_to_it() {
+    fn variables_that_tests_may_read_belong_to_the_environment() {
         for (variable, read) in [
             ("WPCLONE_ROUNDS", true),
             ("WPCLONE_TEST_WORDPRESS", true),
