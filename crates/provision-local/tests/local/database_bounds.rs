@@ -43,12 +43,15 @@ echo json_encode([$count > 20, $failed]), sprintf(' %d rounds, the slowest took 
         lab.put(&clone.name, "neighbour.php", &code);
         lab.put(&clone.name, "going-on", "x");
         let url = format!("{}/neighbour.php", clone.url);
-        let output = tokio::spawn(async move {
+        let mut output = tokio::spawn(async move {
             let http = client().timeout(Duration::from_secs(1800)).build().expect("a client");
             http.get(url).send().await.expect("a response").text().await.expect("a body")
         });
         let begun = lab.tree(&clone.name).join("begun");
-        until("the neighbour's statements", async || begun.is_file()).await;
+        tokio::select! {
+            () = until("the neighbour's statements", async || begun.is_file()) => {}
+            ended = &mut output => panic!("the neighbour's statements ended before they began: {ended:?}"),
+        }
         Self { going_on: lab.tree(&clone.name).join("going-on"), output }
     }
 
