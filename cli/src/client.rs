@@ -163,11 +163,21 @@ impl Api {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<(T, Value), Failure> {
+        self.get_with(path, query, &short_outage()).await
+    }
+
+    /// [`Self::get`] with another policy of retries.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        policy: &RetryPolicy,
+    ) -> Result<(T, Value), Failure> {
         let mut url = Url::parse(&self.address(path)).map_err(|e| Failure::Usage(format!("--url {e}")))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let raw = self.send_with_retries(|| self.http.get(url.clone()), &short_outage()).await?;
+        let raw = self.send_with_retries(|| self.http.get(url.clone()), policy).await?;
         Ok((self.read(&raw)?, raw))
     }
 

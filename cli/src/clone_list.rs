@@ -10,7 +10,7 @@ use wpclone_task::{CloneList, CloneName, CloneView};
 
 use crate::client::{Api, EventStream, MAX_PAGES, PAGE_SIZE};
 use crate::failure::Failure;
-use crate::retry::long_outage;
+use crate::retry::{RetryPolicy, long_outage, short_outage};
 use crate::tables;
 use crate::text::{json, print};
 
@@ -22,8 +22,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Which clones.
-#[derive(Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct ListQuery {
     /// The most clones.
     pub(crate) limit: u32,
     /// Where the list begins.
@@ -39,19 +38,19 @@ struct Listed {
 
 impl Listed {
     /// Reads it, page by page up to the limit.
-    async fn read(api: &Api, wanted: &Wanted) -> Result<Self, Failure> {
-        let mut list = Self { views: Vec::new(), raw: Vec::new(), next: wanted.cursor.clone() };
+    async fn read(api: &Api, query: &ListQuery, policy: &RetryPolicy) -> Result<Self, Failure> {
+        let mut list = Self { views: Vec::new(), raw: Vec::new(), next: query.cursor.clone() };
         for _ in 0..MAX_PAGES {
-            let missing = wanted.limit.saturating_sub(u32::try_from(list.views.len()).unwrap_or(u32::MAX));
-            let mut query = vec![("limit", missing.min(PAGE_SIZE).to_string())];
-            query.extend(list.next.take().map(|cursor| ("cursor", cursor.to_string())));
-            let (page, mut raw) = api.get::<CloneList>("/clones", &query).await?;
+            let missing = query.limit.saturating_sub(u32::try_from(list.views.len()).unwrap_or(u32::MAX));
+            let mut pairs = vec![("limit", missing.min(PAGE_SIZE).to_string())];
+            pairs.extend(list.next.take().map(|cursor| ("cursor", cursor.to_string())));
+            let (page, mut raw) = api.get_with::<CloneList>("/clones", &pairs, policy).await?;
             list.views.extend(page.clones);
             if let Some(Value::Array(clones)) = raw.get_mut("clones").map(Value::take) {
                 list.raw.extend(clones);
             }
             list.next = page.next;
-            if list.next.is_none() || list.views.len() >= wanted.limit as usize {
+            if list.next.is_none() || list.views.len() >= query.limit as usize {
                 break;
             }
         }
@@ -68,8 +67,11 @@ impl Listed {
         if self.views.is_empty() { String::new() } else { tables::clones(&self.views, Timestamp::now()) }
     }
 
-    /// What is said beside the list.
-    fn note(&self) -> Option<String> {
+    /// The line beside the list. JSON stands alone.
+    fn note(&self, as_json: bool) -> Option<String> {
+        if as_json {
+            return None;
+        }
         if self.views.is_empty() {
             return Some("no clones".to_owned());
         }
@@ -79,59 +81,43 @@ impl Listed {
 }
 
 /// Prints the list.
-pub(crate) async fn once(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(), Failure> {
-    let list = Listed::read(api, wanted).await?;
+pub(crate) async fn once(api: &Api, as_json: bool, query: &ListQuery) -> Result<(), Failure> {
+    let list = Listed::read(api, query, &short_outage()).await?;
     print(&list.text(as_json))?;
-    if let Some(note) = list.note().filter(|_| !as_json) {
+    if let Some(note) = list.note(as_json) {
         eprintln!("{note}");
     }
     Ok(())
 }
 
 /// Prints the list whenever it changes, until Ctrl-C. A terminal shows the newest one alone.
-pub(crate) async fn watch(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(), Failure> {
+pub(crate) async fn watch(api: &Api, as_json: bool, query: &ListQuery) -> Result<(), Failure> {
     tokio::select! {
-        ended = print_changes(api, as_json, wanted) => ended,
+        ended = print_changes(api, as_json, query) => ended,
         _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
     }
 }
 
-async fn print_changes(api: &Api, as_json: bool, wanted: &Wanted) -> Result<(), Failure> {
+async fn print_changes(api: &Api, as_json: bool, query: &ListQuery) -> Result<(), Failure> {
     let redraws = std::io::stdout().is_terminal();
     let (mut changes, mut printed) = (Changes::new(api), None);
     loop {
-        let list = read_through_outage(api, wanted).await?;
+        let list = Listed::read(api, query, &long_outage()).await?;
         let read_at = Instant::now();
         let is_new = printed.as_ref() != Some(&list.raw);
+        let note = list.note(as_json).map(|note| format!("{note}\n")).unwrap_or_default();
         if redraws {
             // Also when only the time that is left has changed.
-            let note = list.note().map(|note| format!("{note}\n")).unwrap_or_default();
             print(&format!("{CLEAR}{}{note}", list.text(as_json)))?;
         } else if is_new {
             let separator = if printed.is_none() || as_json { "" } else { "\n" };
             print(&format!("{separator}{}", list.text(as_json)))?;
-            if list.views.is_empty() && !as_json {
-                eprintln!("no clones");
-            }
+            eprint!("{note}");
         }
         printed = Some(list.raw);
         changes.wait(POLL_INTERVAL).await;
         sleep_until(read_at + MIN_INTERVAL).await;
         changes.skip_arrived();
-    }
-}
-
-/// Reads the list; an API that cannot be reached is asked for most of a minute.
-async fn read_through_outage(api: &Api, wanted: &Wanted) -> Result<Listed, Failure> {
-    let mut delays = long_outage().delays();
-    loop {
-        match Listed::read(api, wanted).await {
-            Err(failure) if failure.is_transient() => match delays.next() {
-                Some(delay) => sleep(delay).await,
-                None => return Err(failure),
-            },
-            read => return read,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use wpclone_task::{CloneName, CloneView};
 
 use crate::args::{BareStartArgs, CloneArgs, ClonesArgs, ClonesCommand, StartArgs};
 use crate::client::Api;
-use crate::clone_list::{self, Wanted};
+use crate::clone_list::{self, ListQuery};
 use crate::failure::Failure;
 use crate::secret::PasswordSource;
 use crate::start::{self, account, login_label, parse_callback, parse_site, with_callback};
@@ -50,11 +50,11 @@ pub(crate) async fn create(api: &Api, json: bool, args: CloneArgs) -> Result<u8,
 pub(crate) async fn run(api: &Api, json: bool, args: ClonesArgs) -> Result<u8, Failure> {
     match args.command {
         None => {
-            let wanted = Wanted { limit: args.limit, cursor: args.cursor };
+            let query = ListQuery { limit: args.limit, cursor: args.cursor };
             if args.watch {
-                clone_list::watch(api, json, &wanted).await?;
+                clone_list::watch(api, json, &query).await?;
             } else {
-                clone_list::once(api, json, &wanted).await?;
+                clone_list::once(api, json, &query).await?;
             }
         }
         Some(ClonesCommand::Show { name }) => {

@@ -126,14 +126,13 @@ pub(crate) fn queue(queue: &QueueView, now: Timestamp) -> String {
         let oldest = format_duration(i64::try_from(depth.oldest_seconds).unwrap_or(i64::MAX));
         let counts =
             [depth.ready, depth.running, depth.delayed, depth.waiting_for_site].map(|n| n.to_string());
-        // Webhooks are delivered beside the slots.
-        let slots =
-            if Stage::OF_TASKS.contains(stage) { busy_of(depth.busy, depth.slots) } else { "-".into() };
-        let wanted = depth.workers_wanted.map(|wanted| format!(" of {wanted} wanted"));
-        let workers = if Stage::OF_TASKS.contains(stage) {
-            format!("{}{}", depth.workers, wanted.unwrap_or_default())
+        let [slots, workers] = if Stage::OF_TASKS.contains(stage) {
+            let wanted = depth.workers_wanted.map(|wanted| format!(" of {wanted} wanted"));
+            let workers = format!("{}{}", depth.workers, wanted.unwrap_or_default());
+            [busy_of(depth.busy, depth.slots), workers]
         } else {
-            "-".into()
+            // Webhooks are delivered beside the slots.
+            ["-".to_owned(), "-".to_owned()]
         };
         [vec![stage.to_string()], counts.to_vec(), vec![oldest, slots, workers]].concat()
     }));
@@ -275,20 +274,6 @@ fn place_and_pod(location: &CloneLocation) -> String {
     format!("{}{}", location.place(), pod.unwrap_or_default())
 }
 
-/// All that is known of where a clone runs.
-fn location(location: &CloneLocation) -> Vec<Vec<String>> {
-    let mut rows = vec![row("runs in", location.place())];
-    match location {
-        CloneLocation::Machine(local) => rows.push(row("worker", &local.worker)),
-        CloneLocation::Cluster(cluster) => {
-            let pod = cluster.pod.as_ref().map(|pod| format!("{}: {}", pod.name, pod.summary()));
-            rows.push(row("pod", pod.unwrap_or_else(|| "none".to_owned())));
-            rows.extend(cluster.conditions.iter().map(|condition| row("condition", condition.line())));
-        }
-    }
-    rows
-}
-
 /// What is wrong with a clone, such as `not starting`.
 fn in_words(kind: CloneProblemKind) -> String {
     kind.as_str().replace('_', " ")
@@ -314,7 +299,8 @@ pub(crate) fn clone(clone: &CloneView, now: Timestamp) -> String {
     rows.push(row("isolation", clone.isolation));
     rows.extend(fields(Some(&clone.effective_isolation)));
     rows.extend(clone.owner.as_ref().map(|owner| row("owner", owner)));
-    rows.extend(clone.location.iter().flat_map(location));
+    let location = clone.location.iter().flat_map(CloneLocation::rows);
+    rows.extend(location.map(|(label, value)| row(label, value)));
     rows.push(row("task", clone.task));
     table(&rows)
 }

@@ -107,25 +107,11 @@ fn card(clone: CloneView, artifacts: &[ArtifactMeta]) -> CloneCard {
         owner: clone.owner,
         created: RelativeTime(clone.created_at),
         expires: clone.expires_at.filter(|_| clone.state == ClonePhase::Published).map(Countdown),
-        location: clone.location.as_ref().map(location_rows).unwrap_or_default(),
+        location: clone.location.as_ref().map(CloneLocation::rows).unwrap_or_default(),
         dedicated: clone.isolation == Isolation::Dedicated,
         can_log_in: clone.links.login.is_some(),
         name: clone.name,
     }
-}
-
-/// Where a clone runs, by name and value.
-fn location_rows(location: &CloneLocation) -> Vec<(&'static str, String)> {
-    let mut rows = vec![("Runs in", location.place())];
-    match location {
-        CloneLocation::Machine(local) => rows.push(("Worker", local.worker.clone())),
-        CloneLocation::Cluster(cluster) => {
-            let pod = cluster.pod.as_ref().map(|pod| ("Pod", format!("{}: {}", pod.name, pod.summary())));
-            rows.push(pod.unwrap_or(("Pod", "none".to_owned())));
-            rows.extend(cluster.conditions.iter().map(|condition| ("Condition", condition.line())));
-        }
-    }
-    rows
 }
 
 fn past_clone(DeletedClone { entry, deleted_at: at }: DeletedClone) -> PastClone {

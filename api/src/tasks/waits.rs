@@ -45,50 +45,53 @@ enum Counts {
 
 fn view(caller: &Caller, queue: Option<&QueueView>, counts: Counts, wait: WaitingStep) -> WaitView {
     let WaitingStep { task, step, stage, cause } = wait;
-    let (reason, detail) = reason(caller, queue, counts, stage, &cause);
-    let (site, ahead, until) = match cause {
-        WaitCause::Worker { .. } => (None, None, None),
-        WaitCause::Retry { until } => (None, None, Some(until)),
-        WaitCause::Site { site, ahead } => {
-            let visible = ahead.filter(|(_, owner)| caller.is_operator() || caller.is_owner(owner));
-            (Some(site), visible.map(|(task, _)| task), None)
+    let view =
+        |reason, detail| WaitView { task, step, stage, reason, detail, site: None, ahead: None, until: None };
+    match cause {
+        WaitCause::Worker { .. } => {
+            let (reason, detail) = for_worker(caller, queue, counts, stage);
+            view(reason, detail)
         }
-    };
-    WaitView { task, step, stage, reason, detail, site, ahead, until }
+        WaitCause::Retry { until } => {
+            let detail = "An attempt has failed; the next one follows after a pause.".to_owned();
+            WaitView { until: Some(until), ..view(WaitReason::Retry, detail) }
+        }
+        WaitCause::Site { site, ahead } => {
+            let detail = format!("Another task on {site} comes first.");
+            let visible = ahead.filter(|(_, owner)| caller.is_operator() || caller.is_owner(owner));
+            let ahead = visible.map(|(task, _)| task);
+            WaitView { site: Some(site), ahead, ..view(WaitReason::Site, detail) }
+        }
+    }
 }
 
-fn reason(
+/// Why a step waits for a worker.
+fn for_worker(
     caller: &Caller,
     queue: Option<&QueueView>,
     counts: Counts,
     stage: Stage,
-    cause: &WaitCause,
 ) -> (WaitReason, String) {
     let depth = queue.and_then(|queue| queue.stages.get(&stage)).copied().unwrap_or_default();
-    match cause {
-        WaitCause::Retry { .. } => {
-            (WaitReason::Retry, "An attempt has failed; the next one follows after a pause.".to_owned())
-        }
-        WaitCause::Site { site, .. } => (WaitReason::Site, format!("Another task on {site} comes first.")),
-        WaitCause::Worker { .. } if depth.workers == 0 => {
-            // What a worker lacks is for operators.
-            let workers = queue.into_iter().flat_map(|queue| &queue.workers);
-            let why = workers.filter(|worker| caller.is_operator() && worker.lost.is_none());
-            let why = why.filter_map(|worker| worker.unavailable.get(&stage)).next();
-            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-            (WaitReason::NoWorker, format!("No worker does {stage} work now{why}."))
-        }
-        WaitCause::Worker { .. } if depth.busy >= depth.slots => {
-            let (slots, ready) = (depth.slots, depth.ready);
-            let steps = match (counts, ready) {
-                (Counts::Hidden, _) => String::new(),
-                (Counts::Shown, 1) => "; 1 step is ready".to_owned(),
-                (Counts::Shown, _) => format!("; {ready} steps are ready"),
-            };
-            let slots = if slots == 1 { "The one slot".to_owned() } else { format!("All {slots} slots") };
-            let are = if depth.slots == 1 { "is" } else { "are" };
-            (WaitReason::WorkersBusy, format!("{slots} for {stage} work {are} busy{steps}."))
-        }
-        WaitCause::Worker { .. } => (WaitReason::Turn, "A worker takes it in its turn.".to_owned()),
+    if depth.workers == 0 {
+        // What a worker lacks is for operators.
+        let workers = queue.into_iter().flat_map(|queue| &queue.workers);
+        let why = workers.filter(|worker| caller.is_operator() && worker.lost.is_none());
+        let why = why.filter_map(|worker| worker.unavailable.get(&stage)).next();
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        (WaitReason::NoWorker, format!("No worker does {stage} work now{why}."))
+    } else if depth.busy >= depth.slots {
+        let steps = match (counts, depth.ready) {
+            (Counts::Hidden, _) => String::new(),
+            (Counts::Shown, 1) => "; 1 step is ready".to_owned(),
+            (Counts::Shown, ready) => format!("; {ready} steps are ready"),
+        };
+        let detail = match depth.slots {
+            1 => format!("The one slot for {stage} work is busy{steps}."),
+            slots => format!("All {slots} slots for {stage} work are busy{steps}."),
+        };
+        (WaitReason::WorkersBusy, detail)
+    } else {
+        (WaitReason::Turn, "A worker takes it in its turn.".to_owned())
     }
 }

@@ -152,6 +152,16 @@ async fn only_operators_see_where_a_clone_runs() {
     for name in [A, B] {
         assert_eq!(read(name, "alice").await.get("location"), None);
     }
+    let page = api.get("/dashboard/clones").bearer_auth(token("root")).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    for row in [
+        &format!("<dt>Runs in</dt><dd>clones/{A}</dd>"),
+        "<dt>Pod</dt><dd>clone-a-1: ImagePullBackOff, 2 restarts</dd>",
+        "<dt>Condition</dt><dd>Ready False (Pending): no &#60;room&#62;</dd>",
+        "<dt>Worker</dt><dd>host-1-77-a</dd>",
+    ] {
+        assert!(page.contains(row), "{row} is missing: {page}");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,9 @@
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::Child;
-use tokio::time::timeout;
 use wpclone_task::{Code, Problem};
 
-use crate::program::{DEADLINE, program, run, run_with_stdin, wait_for_output, wpclone};
+use crate::program::{program, read_until, run, run_with_stdin, wait_for_output, wpclone};
 use crate::stub::{ID, Reply, StreamEnd, Stub, queued, task};
 
 const NAME: &str = "clone-20261123-163105-abcdef";
@@ -185,17 +182,6 @@ async fn an_operator_sees_where_clones_run() {
     assert_snapshot!(shown);
 }
 
-/// Reads the program's output until it has this text.
-async fn until(child: &mut Child, seen: &mut String, text: &str) {
-    let stdout = child.stdout.as_mut().unwrap();
-    let mut part = [0; 4096];
-    while !seen.contains(text) {
-        let count = timeout(DEADLINE, stdout.read(&mut part)).await.expect("in time").unwrap();
-        assert!(count > 0, "the output ended without {text:?}: {seen:?}");
-        seen.push_str(&String::from_utf8_lossy(&part[..count]));
-    }
-}
-
 #[tokio::test]
 async fn watching_clones_prints_the_list_again_when_it_changes_and_survives_an_api_that_restarts() {
     let stub = Stub::start(|request| match (request.route.as_str(), request.earlier) {
@@ -203,12 +189,12 @@ async fn watching_clones_prints_the_list_again_when_it_changes_and_survives_an_a
         ("GET /events", _) => Reply::Events(vec![json!({"tasks": [], "all": true})], StreamEnd::Closes),
         ("GET /clones", 0..=2) => Reply::Json(200, json!({"clones": [clone(1)]})),
         ("GET /clones", 3..=7) => Reply::Text(503, "text/plain", "restarting".into()),
-        _ => Reply::Json(200, json!({"clones": [clone(2), clone(1)]})),
+        _ => Reply::Json(200, json!({"clones": [clone(2), clone(1)], "next": clone(1)["name"]})),
     })
     .await;
-    let mut child = program(&stub.url, &["clones", "--watch"]).spawn().unwrap();
+    let mut child = program(&stub.url, &["clones", "--watch", "--limit", "2"]).spawn().unwrap();
     let mut seen = String::new();
-    until(&mut child, &mut seen, "163102").await;
+    read_until(&mut child, &mut seen, "163102").await;
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = wait_for_output(child).await;
@@ -216,6 +202,7 @@ async fn watching_clones_prints_the_list_again_when_it_changes_and_survives_an_a
     seen += &output.stdout;
     assert_eq!(seen.matches("NAME").count(), 2, "once for each list that differs: {seen}");
     assert!(!seen.contains('\u{1b}'), "{seen:?}");
+    assert!(output.stderr.contains("--cursor clone-20261123-163101-abcdef"), "{}", output.stderr);
     assert!(!stub.requests_to("GET /events").is_empty());
 }
 

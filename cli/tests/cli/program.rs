@@ -3,8 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 
 /// A run that takes longer fails its test.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
@@ -43,13 +43,25 @@ pub(crate) async fn run(mut command: Command) -> ProgramOutput {
     wait_for_output(command.spawn().unwrap()).await
 }
 
-pub(crate) async fn wait_for_output(child: tokio::process::Child) -> ProgramOutput {
+pub(crate) async fn wait_for_output(child: Child) -> ProgramOutput {
     let waited = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
     let output = waited.expect("wpclone exits before the deadline").unwrap();
     ProgramOutput {
         code: output.status.code().expect("wpclone exits and is not killed by a signal"),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Reads the program's output until the text appears in what was `seen` of it.
+pub(crate) async fn read_until(child: &mut Child, seen: &mut String, text: &str) {
+    let stdout = child.stdout.as_mut().unwrap();
+    let mut part = [0; 4096];
+    while !seen.contains(text) {
+        let read = tokio::time::timeout(DEADLINE, stdout.read(&mut part)).await;
+        let count = read.unwrap_or_else(|_| panic!("no {text:?} in {seen:?}")).unwrap();
+        assert!(count > 0, "the output ended without {text:?}: {seen:?}");
+        seen.push_str(&String::from_utf8_lossy(&part[..count]));
     }
 }
 

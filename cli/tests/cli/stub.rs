@@ -138,7 +138,9 @@ fn respond(reply: Reply) -> Response {
             let lines = events.into_iter().map(|mut event| {
                 let id = event["id"].take();
                 event.as_object_mut().unwrap().remove("id");
-                format!(": still here\n\nid: {}\ndata: {event}\n\n", id.as_str().unwrap())
+                // The API's stream of changes has none.
+                let id = id.as_str().map(|id| format!("id: {id}\n")).unwrap_or_default();
+                format!(": still here\n\n{id}data: {event}\n\n")
             });
             let sent =
                 stream::iter(lines.map(|l| Ok::<_, std::io::Error>(Bytes::from(l))).collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use wpclone_task::{Code, Problem};
 
-use crate::program::{DEADLINE, SETUP, isolated};
+use crate::program::{DEADLINE, SETUP, isolated, read_until};
 use crate::stub::{ID, Reply, StreamEnd, Stub, event, failed, queued, succeeded, task};
 
 struct Terminal {
@@ -28,14 +28,7 @@ impl Terminal {
 
     /// Reads until the text appears.
     async fn until(&mut self, text: &str) {
-        let stdout = self.child.stdout.as_mut().unwrap();
-        let mut part = [0; 4096];
-        while !self.seen.contains(text) {
-            let read = tokio::time::timeout(DEADLINE, stdout.read(&mut part)).await;
-            let count = read.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen)).unwrap();
-            assert!(count > 0, "the output ended without {text:?}: {:?}", self.seen);
-            self.seen.push_str(&String::from_utf8_lossy(&part[..count]));
-        }
+        read_until(&mut self.child, &mut self.seen, text).await;
     }
 
     /// Waits until echo is off.
@@ -143,6 +136,13 @@ async fn a_terminal_shows_the_newest_list_of_clones_alone() {
     terminal.type_keys("\u{3}").await;
     let (code, seen) = terminal.wait_for_output().await;
     assert_eq!(code, 130, "{seen}");
+    let mut terminal = Terminal::run(&stub.url, &["clones", "--watch", "--json"]);
+    terminal.until("\u{1b}[H\u{1b}[2J{").await;
+    terminal.until("}\r\n").await;
+    terminal.type_keys("\u{3}").await;
+    let (code, seen) = terminal.wait_for_output().await;
+    assert_eq!(code, 130, "{seen}");
+    assert!(!seen.contains("no clones"), "JSON stands alone: {seen:?}");
 }
 
 #[tokio::test]

@@ -16,10 +16,12 @@ use crate::outgoing::{FileBatch, RowChunk};
 use crate::paging::{Paging, Steps};
 use crate::retry::with_retries;
 use crate::rows::{RowCount, RowDigest};
-use crate::transport::{BodyFormat, RouteCall};
+use crate::transport::{BodyFormat, MAX_JSON_BYTES, RouteCall};
 
 /// The maximum number of chunks of a table, so that the next number always exists.
 const MAX_CHUNKS: u32 = u32::MAX / 2;
+/// The maximum length of the state of a job: each of its tables has a checkpoint of some 600 bytes.
+const MAX_JOB_BYTES: usize = 8 * 1024 * 1024;
 /// What a target may report for one request: adjustments of a definition; each is cut when it is shown.
 const MAX_ADJUSTMENTS: usize = 100;
 
@@ -47,8 +49,8 @@ impl Client {
         let mut body = serde_json::to_value(options).map_err(|_| ClientError::Malformed("options"))?;
         body["job"] = job.into();
         let mut batch = AdaptiveBatch::new(3000);
-        let body = &body;
-        let attempt = |_| async move { Ok((self.post_json("begin", body, true).await?, 0)) };
+        let call = &RouteCall { max_json_bytes: MAX_JOB_BYTES, ..RouteCall::json("begin", &body, true)? };
+        let attempt = |_| async move { Ok((self.send(call).await?, 0)) };
         let info: JobInfo = with_retries(&mut batch, attempt).await?;
         if info.tables.iter().any(|table| table.chunk > MAX_CHUNKS) {
             return Err(ClientError::Malformed("the progress of a job"));
@@ -270,6 +272,7 @@ impl Import {
                 request_format: BodyFormat::Frames,
                 response_format: BodyFormat::Json,
                 transfers_content: true,
+                max_json_bytes: MAX_JSON_BYTES,
             };
             match self.client.send(&call).await {
                 // A retry would be just as long.

@@ -73,7 +73,7 @@ pub struct DefinitionStream<'a> {
     bytes: usize,
     parts: usize,
     /// The size of the next request.
-    pub batch: AdaptiveBatch,
+    batch: AdaptiveBatch,
 }
 
 impl DefinitionStream<'_> {
@@ -236,7 +236,7 @@ impl Client {
         DefinitionStream { client: self, next: Some(None), paging, bytes: 0, parts: 0, batch }
     }
 
-    /// All of them at once.
+    /// All definitions at once, of which no two of one namespace have the same name.
     ///
     /// # Errors
     /// See [`ClientError`].

@@ -19,8 +19,6 @@ use crate::signing::{Key, Request};
 /// The maximum length of a response: JSON, and frames.
 pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 const MAX_FRAMES_BYTES: usize = 16 * 1024 * 1024;
-/// The maximum length of the state of a job: each of its tables has a checkpoint of some 600 bytes.
-const MAX_JOB_BYTES: usize = 8 * 1024 * 1024;
 
 /// In a copy, the error that ended a request to the migrator; percent-encoded.
 const PHP_ERROR_HEADER: &str = "x-wpclone-php-error";
@@ -63,11 +61,26 @@ pub(crate) struct RouteCall<'a> {
     pub(crate) request_format: BodyFormat,
     pub(crate) response_format: BodyFormat,
     pub(crate) transfers_content: bool,
+    /// The maximum length of a response of JSON.
+    pub(crate) max_json_bytes: usize,
 }
 
-impl RouteCall<'_> {
-    fn max_json_bytes(&self) -> usize {
-        if self.route == "begin" { MAX_JOB_BYTES } else { MAX_JSON_BYTES }
+impl<'a> RouteCall<'a> {
+    /// A request of JSON whose response is JSON.
+    pub(crate) fn json(
+        route: &'a str,
+        body: &impl Serialize,
+        transfers_content: bool,
+    ) -> Result<Self, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|_| ClientError::Malformed("a request"))?;
+        Ok(Self {
+            route,
+            body: body.into(),
+            request_format: BodyFormat::Json,
+            response_format: BodyFormat::Json,
+            transfers_content,
+            max_json_bytes: MAX_JSON_BYTES,
+        })
     }
 }
 
@@ -90,15 +103,7 @@ impl Client {
         body: &impl Serialize,
         transfers_content: bool,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_vec(body).map_err(|_| ClientError::Malformed("a request"))?;
-        let call = RouteCall {
-            route,
-            body: body.into(),
-            request_format: BodyFormat::Json,
-            response_format: BodyFormat::Json,
-            transfers_content,
-        };
-        self.send(&call).await
+        self.send(&RouteCall::json(route, body, transfers_content)?).await
     }
 
     /// Sends a request whose response is JSON.
@@ -122,6 +127,7 @@ impl Client {
             request_format: BodyFormat::Json,
             response_format: BodyFormat::Frames,
             transfers_content: true,
+            max_json_bytes: MAX_JSON_BYTES,
         };
         let Response::Frames(frames) = self.send_to_endpoints(&call).await? else {
             return Err(ClientError::Malformed("JSON instead of frames"));
@@ -188,7 +194,7 @@ impl Client {
             .get("x-wpclone-response-signature")
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned);
-        let body = read(response, call.max_json_bytes()).await?;
+        let body = read(response, call.max_json_bytes).await?;
         verified_json(status, body, signature.as_deref(), &request, &self.key).map(Response::Json)
     }
 }

@@ -149,6 +149,21 @@ impl CloneLocation {
             Self::Cluster(cluster) => cluster.pod.as_ref(),
         }
     }
+
+    /// All that is known of the place, as labels and values.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![("runs in", self.place())];
+        match self {
+            Self::Machine(machine) => rows.push(("worker", machine.worker.clone())),
+            Self::Cluster(cluster) => {
+                let pod = cluster.pod.as_ref().map(|pod| format!("{}: {}", pod.name, pod.summary()));
+                rows.push(("pod", pod.unwrap_or_else(|| "none".to_owned())));
+                rows.extend(cluster.conditions.iter().map(|condition| ("condition", condition.line())));
+            }
+        }
+        rows
+    }
 }
 
 #[cfg(test)]

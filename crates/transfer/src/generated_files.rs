@@ -83,7 +83,7 @@ fn is_code_folder(path: &[u8]) -> bool {
 pub(crate) struct RewrittenFile {
     pub(crate) bytes: Vec<u8>,
     pub(crate) is_changed: bool,
-    /// Whether it still holds an old address.
+    /// What a search for old addresses has found in it.
     pub(crate) search: SearchResult,
 }
 

@@ -52,9 +52,7 @@ impl Definition {
             }
         }
     }
-}
 
-impl Definition {
     /// How many columns, indexes and the like it has, and names of columns in these. Each takes memory of its own, which is
     /// many times the length of a short name.
     pub(crate) fn part_count(&self) -> usize {
