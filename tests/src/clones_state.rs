@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::mariadb::copy;
+use crate::mariadb::{copy, link};
 use crate::util::{at, base_folder, tail, unique};
 use crate::{Result, TestApp, Version};
 
 /// How long a provisioner may take to prepare itself.
 const PREPARE_LIMIT: Duration = Duration::from_secs(300);
 /// What a provisioner makes at its first start and every other one takes as it is.
-const PREPARED: [&str; 3] = ["layout", "mariadb/pristine", "template"];
+const PREPARED: [&str; 2] = ["layout", "mariadb/pristine"];
+/// The same, of which no provisioner changes a file.
+const TEMPLATE: &str = "template";
 
 /// State folders after a first start, one per WordPress version.
 static PREPARED_STATES: [OnceCell<PathBuf>; Version::COUNT] =
@@ -51,6 +53,7 @@ impl ClonesState {
             for part in PREPARED {
                 copy(&from.join(part), &folder.join(part)).await?;
             }
+            link(&from.join(TEMPLATE), &folder.join(TEMPLATE)).await?;
         }
         Ok(state)
     }
@@ -82,6 +85,12 @@ async fn prepare(version: Version) -> Result<PathBuf> {
         for part in PREPARED {
             copy(&state.join(part), &kept.join(part)).await?;
         }
+        copy(&state.join(TEMPLATE), &kept.join(TEMPLATE)).await?;
+    }
+    // Thousands of files, also where no clone is made. The first clone unpacks its own.
+    for template in fs::read_dir(kept.join(TEMPLATE)).map_err(at(&kept))?.flatten() {
+        let prewarmed = template.path().join("prewarmed");
+        fs::remove_dir_all(&prewarmed).map_err(at(&prewarmed))?;
     }
     Ok(kept)
 }
