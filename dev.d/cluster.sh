@@ -33,6 +33,12 @@ test_cluster() {
     LAST=passed
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster programs" "$CLUSTER" build; fi
     [ $LAST = passed ] || return 0
+    # The product runs in the cluster as it is shipped, from its images; a site of this machine is cloned.
+    step "images" env WPCLONE_IMAGE_PROFILE=dev ./dev images
+    [ $LAST = passed ] || return 0
+    install_wordpress
+    step "programs of sites" cargo build --quiet --locked -p wpclone-tests --bin lab
+    [ $LAST = passed ] || return 0
     step "cluster tests" "$@"
     # The cluster ends with the tests' process, of itself; what is asked here is that it has ended.
     if [ -z "${WPCLONE_TEST_KUBECONFIG:-}" ]; then step "cluster's end" env WPCLONE_CLUSTER=tests "$CLUSTER" down; fi

@@ -115,6 +115,14 @@ engine_save() {
     esac
 }
 
+# The digest of an image's configuration, which is another one for other content.
+image_id() {
+    case $IMAGE_ENGINE in
+    buildah) engine inspect --type image --format '{{.FromImageID}}' "$1" ;;
+    *) engine image inspect --format '{{.Id}}' "$1" ;;
+    esac
+}
+
 # engine_import NAME TAR: an image of one layer.
 engine_import() {
     local container
@@ -133,12 +141,19 @@ engine_import() {
 
 # build_image NAME CONTEXT TAG [ARGUMENT=VALUE...]
 build_image() {
-    local image=$IMAGE_PREFIX/$1:$3 context=$2 archive=$IMAGE_OUTPUT/$1-$3.tar began=$SECONDS
+    local image=$IMAGE_PREFIX/$1:$3 context=$2 archive=$IMAGE_OUTPUT/$1-$3.tar began=$SECONDS id
     shift 3
     say "building $image with $IMAGE_ENGINE"
     engine_build "$image" "$context/Dockerfile" "$context" "BASE=$BASE_IMAGE" "PROGRAMS=$(programs_image)" "$@" ||
         die "the image $image could not be built"
+    # Engines build nothing anew that is the same; an archive of a gigabyte is not written anew either.
+    id=$(image_id "$image")
+    if [ -e "$archive" ] && [ "$(cat "$archive.id" 2>/dev/null)" = "$id" ]; then
+        say "$image is as it was: $archive"
+        return
+    fi
     engine_save "$image" "$archive"
+    echo "$id" >"$archive.id"
     say "$image after $((SECONDS - began)) s, $(du -m "$archive" | cut -f1) MiB: $archive"
 }
 

@@ -108,7 +108,8 @@ impl Args {
         let provisioning = slots("WPCLONE_SLOTS_PROVISIONING", &self.slots_provisioning);
         let transfer = slots("WPCLONE_SLOTS_TRANSFER", &self.slots_transfer);
         let reads = check.number("WPCLONE_READS_PER_SOURCE", &self.reads_per_source, 1..=16);
-        let clones = self.clones.check(check);
+        let provisions = stages.as_ref().is_some_and(|stages| stages.contains(&Stage::Provisioning));
+        let clones = self.clones.check(provisions, check);
         let no_sandbox = check.parsed::<bool>(NO_BROWSER_SANDBOX, &self.unsafe_no_browser_sandbox);
         if no_sandbox == Some(true) {
             check.warn(NO_BROWSER_SANDBOX, "is set: a page can take over the browser that shows it");

@@ -17,7 +17,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use url::Url;
 use wpclone_http_server::{KeyedLimiter, Permit, RequestBody};
 use wpclone_provision::{Addresses, CloneName, RouteError};
@@ -26,8 +26,10 @@ use crate::name_service::{LookupError, NameService};
 use crate::router::{addressed_to, bad_host, rejection, to_canonical};
 use crate::{headers, pages};
 
-/// The deadline of connecting to a clone.
+/// The deadline of connecting to a clone. Its Service refuses connections for a moment after its pod has become ready, until
+/// the node knows of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// The deadline of a request with its response: a clone's own proxy ends a response within eight minutes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
 /// The most requests of one clone at once, so that no clone takes all connections.
@@ -93,11 +95,16 @@ impl ClusterClones {
         if found.is_empty() {
             return Err(pages::without_storage(pages::no_such_clone(), request));
         }
-        match timeout(CONNECT_TIMEOUT, TcpStream::connect(&found[..])).await {
-            Ok(Ok(stream)) => Ok(stream),
-            // Its pod starts, or is being replaced.
-            Ok(Err(_)) | Err(_) => Err(pages::starting()),
-        }
+        let connected = async {
+            loop {
+                if let Ok(stream) = TcpStream::connect(&found[..]).await {
+                    return stream;
+                }
+                sleep(CONNECT_PAUSE).await;
+            }
+        };
+        // After that, its pod starts or is being replaced.
+        timeout(CONNECT_TIMEOUT, connected).await.map_err(|_| pages::starting())
     }
 
     /// One connection for each request: none is left open to a pod that has been replaced.

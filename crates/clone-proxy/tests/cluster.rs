@@ -5,13 +5,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{AppendHeaders, IntoResponse as _};
 use axum::routing::any;
 use reqwest::{Client, Response, StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wpclone_clone_proxy::{ClusterClones, ProxyOptions, serve_cluster};
@@ -111,6 +113,38 @@ async fn a_request_is_led_to_its_clone_without_what_must_not_pass_in_either_dire
             assert!(!got.contains(absent), "{absent} in {got}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_clone_whose_service_is_about_to_lead_to_its_pod_is_waited_for() {
+    // Until it listens, connections to it are refused.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (service, listener) = (socket.local_addr().unwrap(), listen().await);
+    let (address, looked_up) = (listener.local_addr().unwrap(), Arc::new(Notify::new()));
+    let addresses = Addresses::new(address, Some("http://c.example"), Routing::Path).unwrap();
+    let looking_up = Arc::clone(&looked_up);
+    let clones = ClusterClones::new(addresses, move |_: &CloneName| {
+        looking_up.notify_one();
+        Ok(vec![service])
+    });
+    let options = ProxyOptions { connections_per_peer: 64 };
+    let router = serve_cluster(listener, Arc::new(clones), options, CancellationToken::new());
+    let _router = AbortOnDropHandle::new(tokio::spawn(router));
+    let url = format!("http://{address}/{CLONE}/");
+    let asking = Client::new().get(url).header("host", "c.example").send();
+    let beginning = async {
+        looked_up.notified().await;
+        // Long enough for a first connection, which nobody here sees refused.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answers = Router::new().fallback(any(echo));
+        axum::serve(socket.listen(8).unwrap(), answers).await.unwrap();
+    };
+    let answer = tokio::select! {
+        answer = asking => answer,
+        () = beginning => unreachable!("it serves for ever"),
+    };
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

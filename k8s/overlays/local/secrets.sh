@@ -23,7 +23,7 @@ WPCLONE_WEBHOOK_SECRETS: whsec_$(base64_of 32)
 YAML
 secret wpclone-tokens <<YAML
 tokens: |
-  local:$(sha256 "$token"):operator
+  admin:$(sha256 "$token"):operator
   autoscaler:$(sha256 "$queue_token"):metrics
 YAML
 secret wpclone-queue-token <<YAML

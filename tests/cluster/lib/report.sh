@@ -47,7 +47,7 @@ cluster_import() {
     for archive in "$@"; do
         [ -r "$archive" ] || die "$archive cannot be read"
         case $context in
-        wpclone-test) within "$(dirname "$file")" ctr --namespace k8s.io images import - <"$archive" >&2 ;;
+        wpclone-test) within "$(dirname "$file")" ctr --namespace k8s.io images import --local --discard-unpacked-layers - <"$archive" >&2 ;;
         kind-*) kind load image-archive "$archive" --name "${context#kind-}" ;;
         k3d-*) k3d image import "$archive" --cluster "${context#k3d-}" ;;
         *) die "how to load an image into '$context' is not known; kind's and k3d's clusters are" ;;

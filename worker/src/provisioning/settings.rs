@@ -96,7 +96,8 @@ pub(crate) struct ProvisioningArgs {
 /// The same, checked. Whether programs and folders exist is checked by the provisioner: they may be installed later.
 #[derive(Debug)]
 pub(crate) struct ProvisioningSettings {
-    /// With it clones are made in a cluster, otherwise on this machine.
+    /// With it this worker makes clones in a cluster. Workers of other stages have no use for it, nor for the database's password
+    /// that is in it.
     pub(crate) kro: Option<KroSettings>,
     pub(crate) addresses: Addresses,
     pub(crate) state_dir: PathBuf,
@@ -117,18 +118,18 @@ impl ProvisioningSettings {
 
     /// Hosts and ports of what makes clones in a cluster: sites are never there.
     pub(crate) fn cluster_endpoints(&self) -> Vec<(String, u16)> {
-        let Some(kro) = &self.kro else { return Vec::new() };
         // Every pod has these.
         let api_server =
             env::var("KUBERNETES_SERVICE_HOST").ok().zip(env::var("KUBERNETES_SERVICE_PORT").ok());
         let api_server = api_server.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        let database = (kro.database.host.clone(), kro.database.port);
-        [Some(database), api_server].into_iter().flatten().collect()
+        let database = self.kro.as_ref().map(|kro| (kro.database.host.clone(), kro.database.port));
+        [database, api_server].into_iter().flatten().collect()
     }
 }
 
 impl ProvisioningArgs {
-    pub(crate) fn check(&self, check: &mut Check) -> Option<ProvisioningSettings> {
+    /// Checks them; `provisions` says whether this worker makes clones, or only knows where they are.
+    pub(crate) fn check(&self, provisions: bool, check: &mut Check) -> Option<ProvisioningSettings> {
         let kind = check.parsed::<ProvisionerKind>("WPCLONE_PROVISIONER", &self.provisioner);
         let listen = check.parsed::<SocketAddr>("WPCLONE_CLONES_LISTEN", &self.clones_listen);
         let routing = check.parsed::<Routing>("WPCLONE_CLONE_ROUTING", &self.clone_routing);
@@ -142,7 +143,7 @@ impl ProvisioningArgs {
         }
         let disk = self.disk(check);
         let is_kro = kind == Some(ProvisionerKind::Kro);
-        let kro = is_kro.then(|| self.kro.check(check));
+        let kro = (is_kro && provisions).then(|| self.kro.check(check));
         let state_dir = self.state_dir.clone().filter(|dir| !dir.as_os_str().is_empty());
         let Some(state_dir) = state_dir.or_else(default_state_dir) else {
             check.fault("WPCLONE_STATE_DIR", "is required, since there is no home folder");
@@ -258,7 +259,7 @@ mod tests {
     fn faults(flags: &[&str]) -> String {
         let mut check = Check::default();
         let cli = Cli::try_parse_from(["worker"].iter().chain(flags)).unwrap();
-        let settings = cli.args.check(&mut check);
+        let settings = cli.args.check(true, &mut check);
         match check.finish() {
             Ok(()) => settings.unwrap().addresses.to_string(),
             Err(faults) => faults,
@@ -281,9 +282,23 @@ mod tests {
         {
             let mut check = Check::default();
             let cli = Cli::try_parse_from(["worker", "--clones-url", url]).unwrap();
-            let own = cli.args.check(&mut check).unwrap().own().unwrap();
+            let own = cli.args.check(true, &mut check).unwrap().own().unwrap();
             assert_eq!((own.host.as_str(), own.port), (host, 81));
         }
+    }
+
+    #[test]
+    fn a_worker_of_other_stages_needs_to_know_where_clones_are_and_not_how_they_are_made() {
+        let check = |flags: &[&str]| {
+            let mut check = Check::default();
+            let cli = Cli::try_parse_from(["worker", "--provisioner", "kro"].iter().chain(flags)).unwrap();
+            let settings = cli.args.check(false, &mut check);
+            check.finish().map(|()| settings.unwrap())
+        };
+        let settings = check(&["--clones-url", "http://router.example:81"]).unwrap();
+        assert!(settings.kro.is_none());
+        assert_eq!(settings.own().unwrap().port, 81);
+        assert!(check(&[]).unwrap_err().contains("WPCLONE_CLONES_URL is required"));
     }
 
     #[test]
@@ -291,7 +306,7 @@ mod tests {
         let allowed = |flags: &[&str]| {
             let mut check = Check::default();
             let cli = Cli::try_parse_from(["worker"].iter().chain(flags)).unwrap();
-            let settings = cli.args.check(&mut check).unwrap();
+            let settings = cli.args.check(true, &mut check).unwrap();
             (settings.unsafe_no_sandbox, check.dump().contains("# WPCLONE_UNSAFE_NO_SANDBOX lets"))
         };
         assert_eq!(allowed(&[]), (false, false));

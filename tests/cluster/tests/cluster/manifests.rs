@@ -8,6 +8,7 @@ use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::json;
+use tokio::sync::RwLock;
 use wpclone_cluster_tests::{Cluster, wait_until};
 
 const CLONES: &str = "wpclone-clones";
@@ -101,8 +102,8 @@ async fn can_i(reviews: &Api<SubjectAccessReview>, question: &Question) -> Resul
     Ok(answered.status.context("an answer")?.allowed)
 }
 
-/// Held by the test that has applied the overlay: its namespaces are there once.
-pub(crate) static OVERLAY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// The API's token while the product is installed. Its namespaces are there once: who installs it or takes it away writes.
+pub(crate) static INSTALLED: RwLock<Option<String>> = RwLock::const_new(None);
 
 /// The overlay `local`, while a test runs.
 pub(crate) fn overlay() -> Result<String> {
@@ -113,7 +114,7 @@ pub(crate) fn overlay() -> Result<String> {
 #[tokio::test]
 async fn the_manifests_are_accepted_and_everybody_may_do_what_is_needed_and_no_more() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let _alone = OVERLAY.lock().await;
+    let mut installed = INSTALLED.write().await;
     let folder = overlay()?;
     cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", &folder], "").await?;
     wait_until("the definition to be ready", async || {
@@ -143,11 +144,37 @@ async fn the_manifests_are_accepted_and_everybody_may_do_what_is_needed_and_no_m
         ensure!(refusal.to_string().contains("violates PodSecurity \"restricted"), "{refusal}");
     }
 
+    plain_autoscalers_are_accepted(&cluster).await?;
+    *installed = None;
     take_away(&cluster, &folder).await
 }
 
+/// An overlay of the given text, beside the overlay `local`.
+pub(crate) fn overlay_beside(kustomization: &str) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir_in(Path::new(&overlay()?).parent().context("overlays")?)?;
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization)?;
+    Ok(folder)
+}
+
+/// The component for clusters without KEDA. Metrics are not read here: that needs a Prometheus and its adapter.
+async fn plain_autoscalers_are_accepted(cluster: &Cluster) -> Result<()> {
+    let folder = overlay_beside("{resources: [../local], components: [../../components/plain-hpa]}")?;
+    let path = folder.path().to_str().context("a folder's name in UTF-8")?;
+    let apply =
+        ["apply", "--warnings-as-errors", "--dry-run=server", "--output", "name", "--kustomize", path];
+    let applied = cluster.kubectl(&apply, "").await?;
+    for name in ["wpclone-api", "wpclone-provisioning", "wpclone-browser", "wpclone-transfer"] {
+        ensure!(
+            applied.contains(&format!("horizontalpodautoscaler.autoscaling/{name}\n")),
+            "{name}: {applied}"
+        );
+    }
+    ensure!(!applied.contains("keda.sh"), "{applied}");
+    Ok(())
+}
+
 /// Deletes the overlay's objects.
-pub(crate) async fn take_away(cluster: &Cluster, folder: &str) -> Result<()> {
+async fn take_away(cluster: &Cluster, folder: &str) -> Result<()> {
     // KEDA's finalizers go with its objects, before the namespace does.
     let scaled = ["delete", "scaledobjects", "--all", "--namespace", SERVICE, "--timeout", "150s"];
     cluster.kubectl(&scaled, "").await?;

@@ -7,20 +7,41 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::Value;
-use tokio::sync::MutexGuard;
+use tokio::sync::{Mutex, RwLockReadGuard};
 use wpclone_cluster_tests::{Cluster, Forward, wait_until};
 use wpclone_tests::Client;
 
-use crate::manifests::{OVERLAY, overlay};
+use crate::manifests::{INSTALLED, overlay, overlay_beside};
 
 pub(crate) const SERVICE: &str = "wpclone";
 pub(crate) const CLONES: &str = "wpclone-clones";
 /// The host of the clones' URLs, and its port.
 const ROUTER: &str = "wpclone-router.wpclone-clones.svc.cluster.local:8090";
+/// Held by a test while browsers work for it: others see how many there are.
+pub(crate) static BROWSERS: Mutex<()> = Mutex::const_new(());
+/// What differs from the overlay `local`: sites of this machine are allowed, idle workers go sooner, and the API's pod, to which
+/// a port is forwarded, is not one of several.
+const KUSTOMIZATION: &str = "
+resources: [../local]
+configMapGenerator:
+  - name: wpclone-settings
+    namespace: wpclone
+    behavior: merge
+    literals: [WPCLONE_ALLOW_PRIVATE_SITES=ADDRESS/32]
+patches:
+  - target: {kind: ScaledObject, name: wpclone-browser}
+    patch: |-
+      - {op: replace, path: /spec/cooldownPeriod, value: 20}
+      - {op: replace, path: /spec/advanced/horizontalPodAutoscalerConfig/behavior/scaleDown/stabilizationWindowSeconds, value: 15}
+  - target: {kind: HorizontalPodAutoscaler, name: wpclone-api}
+    patch: |-
+      - {op: replace, path: /spec/maxReplicas, value: 1}
+";
 /// The archives that `./dev images` has written.
 const IMAGES: [&str; 4] =
     ["service-0.1.0.tar", "browser-0.1.0.tar", "databases-0.1.0.tar", "clone-0.1.0-php8.2.tar"];
 
+/// The product in the cluster, for one test: several use it at once.
 pub(crate) struct Installation {
     pub(crate) cluster: Cluster,
     pub(crate) client: Client,
@@ -28,7 +49,7 @@ pub(crate) struct Installation {
     router: Forward,
     /// Asks the router; follows no redirect.
     http: reqwest::Client,
-    _alone: MutexGuard<'static, ()>,
+    _installed: RwLockReadGuard<'static, Option<String>>,
 }
 
 /// An answer of the router.
@@ -40,35 +61,20 @@ pub(crate) struct Answer {
 }
 
 impl Installation {
-    /// Installs it, with sites of that address allowed.
+    /// Installs it, unless another test has; sites of that address are allowed.
     pub(crate) async fn start(cluster: Cluster, sites: IpAddr) -> Result<Self> {
-        let alone = OVERLAY.lock().await;
-        for archive in IMAGES {
-            cluster.import(&images_folder().join(archive)).await.context("`./dev images` builds them")?;
+        let mut installed = INSTALLED.write().await;
+        if installed.is_none() {
+            *installed = Some(install(&cluster, sites).await?);
         }
-        // What an earlier run has left.
-        cluster.kubectl(&["delete", "namespace", "--ignore-not-found", SERVICE, CLONES], "").await?;
-        let folder = tempfile::tempdir_in(Path::new(&overlay()?).parent().context("overlays")?)?;
-        let kustomization = format!(
-            "resources: [../local]\nconfigMapGenerator:\n  - name: wpclone-settings\n    namespace: wpclone\n    \
-             behavior: merge\n    literals: [WPCLONE_ALLOW_PRIVATE_SITES={sites}/32]\n"
-        );
-        std::fs::write(folder.path().join("kustomization.yaml"), kustomization)?;
-        let path = folder.path().to_str().context("a folder's name in UTF-8")?;
-        cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", path], "").await?;
-        let token = make_secrets(&cluster).await?;
-        for object in ["statefulset/wpclone-redis", "statefulset/wpclone-database"] {
-            rolled_out(&cluster, SERVICE, object).await?;
-        }
-        for object in ["wpclone-api", "wpclone-provisioning", "wpclone-transfer"] {
-            rolled_out(&cluster, SERVICE, &format!("deployment/{object}")).await?;
-        }
-        rolled_out(&cluster, CLONES, "deployment/wpclone-router").await?;
+        let installed = installed.downgrade();
+        let token = installed.as_deref();
+        // Forwarded ports and clients belong to the runtime of the test that has made them.
         let api = cluster.forward(SERVICE, "service/wpclone-api", 8080).await?;
-        let client = Client::new(&format!("http://{}", api.address()), Some(&token))?;
+        let client = Client::new(&format!("http://{}", api.address()), token)?;
         let router = cluster.forward(CLONES, "service/wpclone-router", 8090).await?;
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { cluster, client, _api: api, router, http, _alone: alone })
+        Ok(Self { cluster, client, _api: api, router, http, _installed: installed })
     }
 
     /// Asks the router as somebody outside the cluster does. `host` is that of the clones' URLs where it is empty.
@@ -81,39 +87,42 @@ impl Installation {
         Ok(Answer { status, location, text: answer.text().await? })
     }
 
-    /// Runs a script of bash in a container.
+    /// Runs a script of bash in a container. It is not in the arguments, where a script that looks for words would find itself.
     pub(crate) async fn bash(&self, pod: &str, container: &str, script: &str) -> Result<String> {
-        let arguments =
-            ["exec", "--namespace", SERVICE, pod, "--container", container, "--", "bash", "-c", script];
-        self.cluster.kubectl(&arguments, "").await
+        let exec = ["exec", "--stdin", "--namespace", SERVICE, pod, "--container", container, "--", "bash"];
+        self.cluster.kubectl(&exec, script).await
     }
 
     /// The schemas and users of clones.
     pub(crate) async fn databases(&self) -> Result<String> {
         let sql = "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'clone-%' \
-                   UNION SELECT user FROM mysql.user WHERE user LIKE 'clone-%'";
+                   UNION ALL SELECT user FROM mysql.user WHERE user LIKE 'clone-%'";
         let ask = format!(
-            "mariadb --no-defaults --user=root --socket=/tmp/mariadb.sock --skip-column-names --execute \"{sql}\""
+            "mariadb --no-defaults --user=wpclone --socket=/tmp/mariadb.sock --skip-column-names --execute \"{sql}\""
         );
         self.bash("wpclone-database-0", "mariadb", &ask).await
     }
 
-    /// What is in the clones' namespace of clones.
-    pub(crate) async fn parts_of_clones(&self) -> Result<String> {
-        let kinds =
-            "wordpressclones.wpclone.dev,deployments,pods,services,ingresses,secrets,persistentvolumeclaims";
-        let arguments = ["get", kinds, "--namespace", CLONES, "--selector", "wpclone.dev/clone"];
-        let all = self.cluster.kubectl(&[&arguments[..], &["--output", "name"]].concat(), "").await?;
-        // The instances have no such label.
-        let of_kind = ["get", "wordpressclones.wpclone.dev", "--namespace", CLONES, "--output", "name"];
-        Ok(all + &self.cluster.kubectl(&of_kind, "").await?)
+    /// The names of all objects and volumes in the clones' namespace.
+    async fn objects(&self) -> Result<String> {
+        let kinds = "wordpressclones.wpclone.dev,deployments,replicasets,pods,services,ingresses,secrets,persistentvolumeclaims";
+        let objects = ["get", kinds, "--namespace", CLONES, "--output", "name"];
+        let volumes = ["get", "persistentvolumes", "--output", "jsonpath={.items[*].spec.claimRef.name}"];
+        let objects = self.cluster.kubectl(&objects, "").await?;
+        Ok(objects + &self.cluster.kubectl(&volumes, "").await?)
     }
 
-    /// Waits until nothing of any clone is left.
-    pub(crate) async fn nothing_left(&self) -> Result<()> {
+    /// What there is of a clone: the names of its parts begin with its own.
+    pub(crate) async fn parts_of(&self, clone: &str) -> Result<Vec<String>> {
+        let all = self.objects().await? + "\n" + &self.databases().await?;
+        Ok(all.split_whitespace().filter(|part| part.contains(clone)).map(str::to_owned).collect())
+    }
+
+    /// Waits until nothing of that clone is left.
+    pub(crate) async fn nothing_left(&self, clone: &str) -> Result<()> {
         wait_until("nothing of a clone to be left", async || {
-            let left = self.parts_of_clones().await? + &self.databases().await?;
-            ensure!(left.trim().is_empty(), "left: {left}");
+            let left = self.parts_of(clone).await?;
+            ensure!(left.is_empty(), "left: {left:?}");
             Ok(Some(()))
         })
         .await
@@ -131,11 +140,27 @@ impl Installation {
         let ready = pods["items"].as_array().context("pods")?.iter().filter(is_ready);
         Ok(ready.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
     }
+}
 
-    /// Takes it away, so that the next test finds what it needs.
-    pub(crate) async fn end(self) -> Result<()> {
-        crate::manifests::take_away(&self.cluster, &overlay()?).await
+/// Installs the product as the documentation says; returns the API's token.
+async fn install(cluster: &Cluster, sites: IpAddr) -> Result<String> {
+    for archive in IMAGES {
+        cluster.import(&images_folder().join(archive)).await.context("`./dev images` builds them")?;
     }
+    // What an earlier run has left.
+    cluster.kubectl(&["delete", "namespace", "--ignore-not-found", SERVICE, CLONES], "").await?;
+    let folder = overlay_beside(&KUSTOMIZATION.replace("ADDRESS", &sites.to_string()))?;
+    let path = folder.path().to_str().context("a folder's name in UTF-8")?;
+    cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", path], "").await?;
+    let token = make_secrets(cluster).await?;
+    for object in ["statefulset/wpclone-redis", "statefulset/wpclone-database"] {
+        rolled_out(cluster, SERVICE, object).await?;
+    }
+    for object in ["wpclone-api", "wpclone-provisioning", "wpclone-transfer"] {
+        rolled_out(cluster, SERVICE, &format!("deployment/{object}")).await?;
+    }
+    rolled_out(cluster, CLONES, "deployment/wpclone-router").await?;
+    Ok(token)
 }
 
 /// Where `./dev images` writes.

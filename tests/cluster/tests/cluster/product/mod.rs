@@ -3,3 +3,4 @@
 mod clone;
 mod installation;
 mod source;
+mod workers;

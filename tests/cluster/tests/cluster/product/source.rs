@@ -29,8 +29,10 @@ pub(crate) async fn address_for_pods(cluster: &Cluster) -> Result<Option<IpAddr>
 }
 
 impl Source {
-    pub(crate) async fn start(address: IpAddr) -> Result<Self> {
-        let site = Site::builder(Version::Bookworm).host(&address.to_string()).content(5).start().await?;
+    /// A site with that amount of content.
+    pub(crate) async fn start(address: IpAddr, content: u32) -> Result<Self> {
+        let site = Site::builder(Version::Bookworm).host(&address.to_string()).content(content);
+        let site = site.start().await?;
         let port = reqwest::Url::parse(&site.url())?.port().context("the site's port")?;
         let listener = TcpListener::bind((address, port)).await?;
         let forwarding = tokio::spawn(async move {
