@@ -20,6 +20,8 @@ const COMPACT_DEPTH: usize = 2;
 const FACTS: &str = ".facts.";
 /// The compared pages of a source and of its copy: too long for a row. What differs is listed beside them.
 const PAGES: &str = ".pages";
+/// The origins that the pages of a copy lead to or load from. Each is a row.
+const HOSTS: &str = "verification.hosts";
 /// Fields that come first because people need them first.
 const FIRST: [&str; 4] = ["clone.url", "clone.username", "clone.password", "clone.expires_at"];
 
@@ -37,6 +39,9 @@ fn collect(object: &Map<String, Value>, before: &str, depth: usize, fields: &mut
         let path = format!("{before}{name}");
         match value {
             Value::Array(_) if path.ends_with(PAGES) => {}
+            Value::Array(hosts) if path == HOSTS && !hosts.is_empty() => {
+                fields.extend(hosts.iter().map(|it| ReadableField { path: path.clone(), text: host(it) }));
+            }
             Value::Object(inner) if depth < DEPTH && !(depth >= COMPACT_DEPTH && is_compact(inner)) => {
                 collect(inner, &format!("{path}."), depth + 1, fields);
             }
@@ -62,6 +67,17 @@ fn fact(name: &str, value: &Value) -> String {
         ("max_execution_time", Some(seconds)) => format!("{seconds} s"),
         _ => text(value).unwrap_or_else(|| "unknown".to_owned()),
     }
+}
+
+/// An origin that pages of a copy lead to or load from, such as `https://cdn.example (front page loads …)`.
+fn host(value: &Value) -> Option<String> {
+    let known = |name| value.get(name).and_then(Value::as_str);
+    let (Some(origin), Some(page)) = (known("origin"), known("page")) else { return text(value) };
+    let source = if value.get("is_source") == Some(&Value::Bool(true)) { ", the source" } else { "" };
+    Some(match known("requested") {
+        Some(address) => format!("{origin}{source} ({page} loads {address})"),
+        None => format!("{origin}{source} ({page} leads there)"),
+    })
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -104,6 +120,11 @@ mod tests {
                 "php": "8.2.7", "memory_limit": 268_435_456, "max_execution_time": 30, "max_input_vars": null,
             }},
             "fidelity": {"rows": 3, "unreplaced_addresses": {"root-relative": 2, "unreadable": 1}, "omitted": {}, "warnings": ["a", "b"]},
+            "verification": {"differences": [], "pages": [{"page": "x"}], "hosts": [
+                {"origin": "http://c", "page": "front page", "is_source": false, "requested": "http://c/x.js"},
+                {"origin": "http://b", "page": "page p/1", "is_source": true},
+                {"origin": "http://d", "is_source": false},
+            ]},
         });
         let rows = readable(result.as_object().unwrap());
         let rows: Vec<String> =
@@ -122,8 +143,14 @@ mod tests {
           "source.facts.memory_limit = 256 MiB",
           "source.facts.php = 8.2.7",
           "source.url = http://b",
-          "source_api_key = ?"
+          "source_api_key = ?",
+          "verification.differences = none",
+          "verification.hosts = http://c (front page loads http://c/x.js)",
+          "verification.hosts = http://b, the source (page p/1 leads there)",
+          "verification.hosts = is source: no, origin: http://d"
         ]
         "#);
+        let none = json!({"verification": {"hosts": []}});
+        assert_eq!(readable(none.as_object().unwrap())[0].text.as_deref(), Some("none"));
     }
 }
