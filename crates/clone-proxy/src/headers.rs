@@ -31,6 +31,12 @@ const NOT_THE_CLONES: [&str; 16] = [
     "x-reproxy-url",
     "x-sendfile",
 ];
+/// The most bytes of the cookies of a request that a clone gets. PHP accepts parameters of up to 64 KiB.
+const MAX_REQUEST_COOKIES: usize = 32 << 10;
+/// The most cookies of a response, and the most bytes of them. Browsers keep some 180 of a domain, or of all its subdomains,
+/// and drop others for new ones.
+const MAX_SET_COOKIES: usize = 50;
+const MAX_SET_COOKIE_BYTES: usize = 16 << 10;
 
 /// Removes from a request what the clone must not see.
 pub(crate) fn clean_request(headers: &mut HeaderMap) {
@@ -47,6 +53,9 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
     for name in untrusted {
         headers.remove(name);
     }
+    // Scripts of clones that share a host or a domain set cookies for all of them, any number. Browsers send those with the
+    // longest path first, which are the clone's own.
+    let mut left = MAX_REQUEST_COOKIES;
     let cookies: Vec<&[u8]> = headers
         .get_all(COOKIE)
         .iter()
@@ -55,6 +64,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) {
         .filter(|pair| {
             !pair.is_empty() && !is_session_cookie(split_pair(pair).map_or(pair, |(name, _)| name))
         })
+        .filter(|pair| take(&mut left, pair.len() + 2))
         .collect();
     let cookies = cookies.join(&b"; "[..]);
     headers.remove(COOKIE);
@@ -69,12 +79,23 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, clone_path: &str) {
     for name in NOT_THE_CLONES {
         headers.remove(name);
     }
-    let cookies: Vec<HeaderValue> =
-        headers.get_all(SET_COOKIE).iter().filter_map(|cookie| confine_cookie(cookie, clone_path)).collect();
+    // Of cookies with the same name, browsers keep the last one.
+    let cookies = headers.get_all(SET_COOKIE).iter().rev();
+    let cookies = cookies.filter_map(|cookie| confine_cookie(cookie, clone_path));
+    let mut left = MAX_SET_COOKIE_BYTES;
+    let cookies = cookies.filter(|cookie| take(&mut left, cookie.len()));
+    let cookies: Vec<HeaderValue> = cookies.take(MAX_SET_COOKIES).collect();
     headers.remove(SET_COOKIE);
-    for cookie in cookies {
+    for cookie in cookies.into_iter().rev() {
         headers.append(SET_COOKIE, cookie);
     }
+}
+
+/// Takes bytes of those that are left, if there are as many.
+fn take(left: &mut usize, bytes: usize) -> bool {
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or(*left);
+    rest.is_some()
 }
 
 /// Adds the headers that all responses have.
@@ -169,6 +190,34 @@ mod tests {
         }
         clean_response(&mut response, "/");
         assert_eq!(response.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["a=1"]);
+    }
+
+    #[test]
+    fn cookies_that_are_too_many_or_too_large_do_not_pass() {
+        let names = |headers: &HeaderMap, of: HeaderName| -> Vec<String> {
+            let values = headers.get_all(of).iter().flat_map(|value| value.to_str().unwrap().split("; "));
+            values.map(|pair| pair.split('=').next().unwrap().to_owned()).collect()
+        };
+        let numbered = |numbers: std::ops::Range<usize>| numbers.map(|n| format!("c{n}")).collect::<Vec<_>>();
+        let with = |of: HeaderName, cookies: Vec<String>| -> HeaderMap {
+            cookies.into_iter().map(|cookie| (of.clone(), HeaderValue::try_from(cookie).unwrap())).collect()
+        };
+        let mut many = with(SET_COOKIE, (0..180).map(|n| format!("c{n}=1")).collect());
+        clean_response(&mut many, "/");
+        assert_eq!(names(&many, SET_COOKIE), numbered(130..180), "the last ones, in their order");
+        let value = "x".repeat(4000);
+        let large = |n: usize| format!("c{n}={value}");
+        let mut set =
+            with(SET_COOKIE, (0..6).map(large).chain(["huge=".to_owned() + &value.repeat(5)]).collect());
+        clean_response(&mut set, "/");
+        assert_eq!(names(&set, SET_COOKIE), numbered(2..6));
+
+        let sent: Vec<String> = (0..20).map(large).chain(["small=1".to_owned()]).collect();
+        let mut sent = with(COOKIE, vec![sent.join("; ")]);
+        clean_request(&mut sent);
+        let mut expected = numbered(0..8);
+        expected.push("small".to_owned());
+        assert_eq!(names(&sent, COOKIE), expected, "the first ones, and what has room beside them");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::LOCATION;
+use http::header::{COOKIE, LOCATION};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use tokio::sync::Semaphore;
@@ -23,7 +23,8 @@ use crate::{headers, pages, php_handler, request_path, static_file};
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
-/// The most bytes of all headers of a request, and of its target. PHP accepts parameters of up to 64 KiB each.
+/// The most bytes of a request's headers without cookies, which are cut, and of its target. PHP accepts parameters of up to
+/// 64 KiB each.
 const MAX_HEADER_BYTES: usize = 60 << 10;
 const MAX_TARGET_BYTES: usize = 32 << 10;
 
@@ -122,9 +123,8 @@ pub(crate) fn bad_host(why: &str) -> Response {
 
 /// The page for a request whose method or size is not accepted.
 pub(crate) fn rejection<B>(request: &Request<B>) -> Option<Response> {
-    // The server's own limit is on its buffer, which may hold more.
     let bytes = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    let headers = request.headers().iter().map(bytes).sum::<usize>();
+    let headers = request.headers().iter().filter(|(name, _)| *name != COOKIE).map(bytes).sum::<usize>();
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     let (status, text) = if !METHODS.contains(request.method()) {
         (StatusCode::METHOD_NOT_ALLOWED, "Clones do not know this method.")

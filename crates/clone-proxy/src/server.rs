@@ -27,8 +27,9 @@ const FILES_PER_CONNECTION: u64 = 2;
 const RESERVED_FILES: u64 = 512;
 /// How long the head of a request may take to arrive; also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most bytes of a request's head, and the most headers in it.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+/// The most bytes of a request's head, and the most headers in it. Most of it is for cookies: scripts of all clones that
+/// share a host or a domain set some that each clone gets.
+const MAX_HEAD_BYTES: usize = 128 << 10;
 const MAX_HEADERS: usize = 100;
 /// How long a client may read nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

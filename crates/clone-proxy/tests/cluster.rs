@@ -148,6 +148,21 @@ async fn a_clone_whose_service_is_about_to_lead_to_its_pod_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_visitor_with_large_cookies_is_let_in_without_most_of_them() {
+    let fixture = Fixture::start(Routing::Path).await;
+    let cookies: String = (0..25).map(|n| format!("; c{n}={}", "v".repeat(4_000))).collect();
+    let sent = [("cookie", &*format!("own=1{cookies}"))];
+    let answer = fixture.get("c.example", &format!("/{CLONE}/"), &sent).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let got = answer.text().await.unwrap();
+    let cookie = got.lines().find_map(|line| line.strip_prefix("cookie: ")).unwrap();
+    assert_eq!((cookie.split("; ").count(), cookie.split("; ").next()), (9, Some("own=1")));
+    let sent = [("x-large", &*"v".repeat(100_000))];
+    let answer = fixture.get("c.example", &format!("/{CLONE}/"), &sent).await;
+    assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn what_leads_to_no_clone_is_told_apart() {
     let fixture = Fixture::start(Routing::Path).await;
     let starting = fixture.get("c.example", &format!("/{STARTING}/"), &[]).await;

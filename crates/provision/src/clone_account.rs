@@ -34,10 +34,13 @@ impl CloneAccount<'_> {
     #[must_use]
     pub fn ensure_sql(&self, password: &SecretString, limits: UserLimits) -> String {
         let Self { name, host } = self;
+        // Everybody may set the own password, and no privilege denies it. It is the first of two that is set, so that the
+        // second one always remains; nothing has the hash of the first.
         format!(
             "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4; \
              CREATE USER IF NOT EXISTS '{name}'@'{host}' ACCOUNT LOCK; \
-             ALTER USER '{name}'@'{host}' IDENTIFIED BY '{}' \
+             ALTER USER '{name}'@'{host}' IDENTIFIED VIA mysql_native_password USING 'invalid' \
+             OR mysql_native_password USING PASSWORD('{}') \
              WITH MAX_USER_CONNECTIONS {} MAX_STATEMENT_TIME {} ACCOUNT UNLOCK; \
              GRANT {PRIVILEGES} ON `{}`.* TO '{name}'@'{host}';",
             password.expose_secret(),

@@ -49,11 +49,13 @@ foreach ([
     "SET GLOBAL max_connections = 1", "SET GLOBAL event_scheduler = ON", "SET GLOBAL general_log = ON", "SET GLOBAL local_infile = 1",
     "SHUTDOWN", "FLUSH TABLES WITH READ LOCK", "BACKUP STAGE START", "RESET MASTER", "SHOW ENGINE INNODB STATUS",
     "SELECT * FROM information_schema.INNODB_TRX", "SELECT * FROM mysql.user", "SHOW GRANTS FOR '{other}'@'localhost'",
-    "CREATE USER evil", "CREATE DATABASE evil", "CREATE DEFINER=root@localhost VIEW v AS SELECT 1",
+    "CREATE USER evil", "ALTER USER CURRENT_USER() IDENTIFIED BY 'x'", "CREATE DATABASE evil", "CREATE DEFINER=root@localhost VIEW v AS SELECT 1",
     "SET PASSWORD FOR '{other}'@'localhost' = PASSWORD('x')", "DROP USER '{other}'@'localhost'", "DROP DATABASE `{other}`",
     "SELECT * FROM `{other}`.wp_options", "CREATE TABLE l LIKE `{other}`.wp_options", "LOCK TABLES `{other}`.wp_options WRITE",
     "ALTER TABLE own RENAME TO `{other}`.own", "CREATE TABLE m (a INT) ENGINE=MERGE UNION=(`{other}`.wp_users)",
 ] as $sql) if ($db->query($sql) !== false) echo "ran $sql\n";
+foreach (["SET PASSWORD = PASSWORD('x')", "SET PASSWORD = ''"] as $sql)
+    if ($db->query($sql) !== false && $connect()->connect_errno) echo "locked itself out by $sql\n";
 foreach (['/etc/passwd', '/proc/self/environ', '{state}/mariadb/shared/init.sql'] as $file)
     if ($db->query("SELECT LOAD_FILE('$file')")->fetch_row()[0] !== null) echo "loaded $file\n";
 foreach ($db->query('SHOW FULL PROCESSLIST')->fetch_all() as $row) {{ $own[] = (int) $row[0]; if ($row[1] !== DB_USER) echo "saw $row[1]: $row[7]\n"; }}

@@ -107,6 +107,14 @@ pub(crate) async fn hostile_requests_reach_nothing() {
     let path = format!("{base}/show.php?{}", "z".repeat(30_000));
     let large = lab.raw(format!("GET {path} HTTP/1.1\r\n{host}{large}\r\n").as_bytes()).await;
     assert_eq!((read(&large).0, large.matches(&"y".repeat(9_000)).count()), (200, 5), "{large:.300}");
+    // A clone whose visitor got large cookies from others' scripts stays usable: the first cookies are its own.
+    let cookies: String = (0..25).map(|n| format!("; c{n}={}", "v".repeat(4_000))).collect();
+    let crowded = http().get(format!("{}/show.php", clone.url)).header("cookie", format!("own=1{cookies}"));
+    let crowded = crowded.send().await.expect("a response");
+    let status = crowded.status().as_u16();
+    let output: serde_json::Value = crowded.json().await.expect("JSON");
+    let cookies = output[1].as_object().expect("cookies");
+    assert_eq!((status, cookies.len(), &cookies["own"]), (200, 9, &serde_json::json!("1")));
     let many: String = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect();
     let many = lab.raw(format!("GET {base}/ HTTP/1.1\r\n{host}{many}\r\n").as_bytes()).await;
     assert_eq!(read(&many).0, 431, "{many:.100}");
