@@ -16,9 +16,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use futures_util::stream::{self, StreamExt as _};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cached_runner::CachedRunner;
 use crate::processors::ProcessorTimes;
@@ -66,7 +67,15 @@ const LONGEST: &[&str] = &[
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let args = Args::parse();
+    let mut terminated = signal(SignalKind::terminate())?;
+    // Programs that still run are killed with what is dropped.
+    tokio::select! {
+        ended = run(Args::parse()) => ended,
+        _ = terminated.recv() => bail!("terminated"),
+    }
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
     let began = Instant::now();
     let programs = programs::build().await?;
     report::say(&format!("{} test programs, built in {} s", programs.len(), began.elapsed().as_secs()));
