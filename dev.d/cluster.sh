@@ -8,8 +8,23 @@ CLUSTER_PACKAGES=(
 )
 
 cluster_command() {
-    case ${1:-} in up | hold | build) install_missing "${CLUSTER_PACKAGES[@]}" ;; esac
+    case ${1:-} in
+    up | hold | build) install_missing "${CLUSTER_PACKAGES[@]}" ;;
+    site)
+        site_for_cluster
+        return
+        ;;
+    esac
     exec "$CLUSTER" "$@"
+}
+
+# A WordPress to clone: what runs in the cluster reaches this machine and nothing beyond it.
+site_for_cluster() {
+    local address
+    address=$("$CLUSTER" address)
+    install
+    cargo build --quiet --locked -p wpclone-tests --bin lab
+    exec "$(target)/debug/lab" site "$address"
 }
 
 # Why there can be no cluster here; nothing when there can.

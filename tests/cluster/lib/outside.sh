@@ -52,8 +52,7 @@ start_cluster() {
     mkdir -m 711 -p "$STATE"
     mkdir -p "$STATE/log"
     number=$(free_link) || die "no link to the cluster can be made: $(tail -n 1 "$STATE/log/link.log")"
-    # The link between the machine and this cluster is a /30 network of 198.18.200.0/24.
-    link=wpc$number host=198.18.200.$((4 * number + 1)) node=198.18.200.$((4 * number + 2))
+    link=wpc$number host=$(host_address "$number") node=198.18.200.$((4 * number + 2))
     "$@" unshare --mount --pid --fork --kill-child --net --ipc --mount-proc -- \
         "$CLUSTER_SOURCE/lib/inside.sh" "$STATE" "$PROGRAMS" "$MANIFESTS" "$node" "$host" "$CGROUP" \
         </dev/null >>"$STATE/log/supervisor.log" 2>&1 &
@@ -63,6 +62,9 @@ start_cluster() {
     ip link set "$link" up
     ip link set "$link-node" name node0 netns "$(cluster_init)"
 }
+
+# The machine's address of the link to a cluster, which is a /30 network of 198.18.200.0/24.
+host_address() { echo "198.18.200.$((4 * $1 + 1))"; }
 
 is_started() { [ -n "$(cluster_init)" ]; }
 

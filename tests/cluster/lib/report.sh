@@ -11,6 +11,11 @@ kubeconfig_file() {
     fi
 }
 
+cluster_address() {
+    is_running || die "no cluster runs; './dev cluster up' starts one"
+    host_address "$(cat "$STATE/link")"
+}
+
 # Sets KUBECTL to the command that asks the cluster.
 find_kubectl() {
     local file kubectl=$PROGRAMS/bin/kubectl

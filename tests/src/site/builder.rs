@@ -1,5 +1,7 @@
 //! The builder of test sites.
 
+use std::net::IpAddr;
+
 use crate::Result;
 use crate::site::{ADMIN, ADMIN_PASSWORD, Site, User, Version};
 
@@ -64,6 +66,11 @@ impl Builder {
         self
     }
 
+    /// The site's host is an address of this machine beyond its loopback, where it listens as well.
+    pub fn address(self, address: IpAddr) -> Self {
+        self.host(&address.to_string()).nginx(&format!("listen {address}:{{port}};"))
+    }
+
     /// A fixed port instead of a free one.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -125,7 +132,8 @@ impl Builder {
         self
     }
 
-    /// More nginx directives for the site's `server` block; `{base}` is the site's path without a slash at its end.
+    /// More nginx directives for the site's `server` block; `{base}` is the site's path without a slash at its end,
+    /// `{port}` its port.
     pub fn nginx(mut self, directives: &str) -> Self {
         self.nginx.push_str(directives);
         self.nginx.push('\n');

@@ -75,7 +75,7 @@ pub(crate) const MARKER: &str = "/lab-marker";
 pub(crate) fn nginx(web: &Web<'_>) -> String {
     let Web { folder, port, prefix, max_body, .. } = web;
     let folder = folder.display();
-    let extra = web.extra.replace("{base}", prefix);
+    let extra = web.extra.replace("{base}", prefix).replace("{port}", &port.to_string());
     let tls = if web.tls {
         format!("ssl_certificate {folder}/tls.crt; ssl_certificate_key {folder}/tls.key;")
     } else {

@@ -5,7 +5,6 @@
 
 mod browser_confinement;
 mod clone;
-mod held_login_page;
 mod migrator;
 mod missing_browser;
 mod obstacles;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use wpclone_task::{Role, State};
-use wpclone_tests::{Program, Result, Site, TestApp, Version, WebDriver, processes_with, until};
-
-use crate::held_login_page::HeldLoginPage;
+use wpclone_tests::{
+    HeldLoginPage, Program, Result, Site, TestApp, Version, WebDriver, processes_with, until,
+};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -30,7 +30,7 @@ async fn a_site_is_cloned_by_the_browsers_of_another_container_which_end_with_th
     let client = app.client()?;
     let task = client.accepted("/clone", &json!({"source": site.login(&site.admin())})).await?;
     let page = HeldLoginPage::of(&site)?;
-    page.wait_until_asked(&app).await?;
+    page.wait_until_asked(Some(&app.workers[0].log())).await?;
     assert!(!driver.browsers().await?.is_empty());
     assert!(!has_browser(&app.workers[0]), "the worker has started a browser of its own");
     page.release()?;
@@ -51,7 +51,7 @@ async fn a_driver_that_crashes_costs_an_attempt_and_its_stage_waits_until_it_is_
     let client = app.client()?;
     let page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    page.wait_until_asked(&app).await?;
+    page.wait_until_asked(Some(&app.workers[0].log())).await?;
     driver.kill9().await?;
     let why = format!("browser: not served, the driver at {} does not respond", driver.url());
     let waits = |text: &str| text.contains(&why);
@@ -78,7 +78,7 @@ async fn browsers_of_a_killed_worker_are_ended_by_the_next() -> Result {
     let client = app.client()?;
     let page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    page.wait_until_asked(&app).await?;
+    page.wait_until_asked(Some(&app.workers[0].log())).await?;
     app.workers[0].kill9().await?;
     let [left] = &driver.browsers().await?[..] else { panic!("not one browser") };
     page.release()?;

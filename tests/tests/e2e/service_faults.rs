@@ -14,9 +14,7 @@ use tokio::time::sleep;
 use wpclone_queue::{Queue, QueueOptions, TaskFilter};
 use wpclone_task::{Role, State, TaskId, TaskView};
 use wpclone_test_redis::{Direction, Proxy, rounds};
-use wpclone_tests::{Client, Result, Site, TestApp, Version, until};
-
-use crate::held_login_page::HeldLoginPage;
+use wpclone_tests::{Client, HeldLoginPage, Result, Site, TestApp, Version, until};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -148,7 +146,7 @@ async fn a_worker_that_loses_redis_ends_its_browser_in_time_and_continues_when_r
     let proxy = Proxy::start(server).await;
     app.add_worker(&[("WPCLONE_REDIS_URL", &proxy.url())]).await?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    held_page.wait_until_asked(&app).await?;
+    held_page.wait_until_asked(Some(&app.workers[0].log())).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     proxy.hold(&[Direction::ToServer, Direction::ToClient]);

@@ -4,9 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use wpclone_task::{Role, State, TaskView};
-use wpclone_tests::{Client, Result, Site, TestApp, Version};
-
-use crate::held_login_page::HeldLoginPage;
+use wpclone_tests::{Client, HeldLoginPage, Result, Site, TestApp, Version};
 
 /// A plain HTTP client, like a customer's own program.
 fn http() -> reqwest::Client {
@@ -188,7 +186,7 @@ async fn a_killed_worker_leaves_nothing_and_another_worker_finishes() -> Result 
     let client = app.client()?;
     let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    held_page.wait_until_asked(&app).await?;
+    held_page.wait_until_asked(Some(&app.workers[0].log())).await?;
     assert!(!app.workers[0].leftovers().is_empty(), "a browser is at work");
 
     app.workers[0].kill9().await?;
@@ -212,7 +210,7 @@ async fn a_terminated_worker_releases_its_task_without_counting_an_attempt() -> 
     let client = app.client()?;
     let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    held_page.wait_until_asked(&app).await?;
+    held_page.wait_until_asked(Some(&app.workers[0].log())).await?;
     app.workers[0].terminate().await?;
     assert!(app.workers[0].leftovers().is_empty());
     held_page.release()?;
@@ -229,7 +227,7 @@ async fn a_cancelled_task_stops_its_browser() -> Result {
     let client = app.client()?;
     let held_page = HeldLoginPage::of(&site)?;
     let task = client.setup(&site, &site.admin(), Role::Source).await?;
-    held_page.wait_until_asked(&app).await?;
+    held_page.wait_until_asked(Some(&app.workers[0].log())).await?;
     let answer = client.post(&format!("/tasks/{}/cancel", task.id), &Value::Null).await?;
     assert_eq!(answer.status(), 202);
     let task = client.wait(task.id).await?;

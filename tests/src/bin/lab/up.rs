@@ -14,11 +14,11 @@ use crate::down::Running;
 /// The default ports.
 const API: u16 = 8080;
 const WORKER: u16 = 8081;
-const WORDPRESS: u16 = 8070;
+pub(crate) const WORDPRESS: u16 = 8070;
 const CLONES: u16 = 8090;
 const REDIS: u16 = 6399;
 /// Without characters that a shell interprets.
-const PASSWORD: &str = "let-me-in-2026";
+pub(crate) const PASSWORD: &str = "let-me-in-2026";
 
 pub(crate) fn up() -> Result {
     if let Some(running) = Running::find() {
@@ -96,7 +96,7 @@ async fn run() -> Result {
 }
 
 /// The usual port, or a free one.
-fn port(usual: u16) -> Result<u16> {
+pub(crate) fn port(usual: u16) -> Result<u16> {
     if is_free(usual) {
         return Ok(usual);
     }

@@ -7,7 +7,7 @@ use wpclone_cluster_tests::{Cluster, WAIT_LIMIT, wait_until, wait_until_within};
 use wpclone_task::State;
 
 use super::installation::{BROWSERS, CLONES, Installation, SERVICE};
-use super::source::{Source, address_for_pods};
+use super::source::{address_for_pods, source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_is_cloned_by_worker_pods_and_served_by_a_pod_that_may_be_killed() -> Result<()> {
@@ -16,15 +16,16 @@ async fn a_site_is_cloned_by_worker_pods_and_served_by_a_pod_that_may_be_killed(
         eprintln!("not tried: pods of this cluster do not reach this machine");
         return Ok(());
     };
-    let source = Source::start(address, 5).await?;
+    let source = source(address, 5).await?;
     source
-        .site
         .eval_php("wp_insert_post(['post_title' => 'Hello from outside', 'post_status' => 'publish']);")
         .await?;
-    let product = Installation::start(cluster, address).await?;
+    let product = Installation::start(cluster).await?;
     let client = &product.client;
     let browsers = BROWSERS.lock().await;
-    let task = client.accepted("/clone", &json!({"source": source.login(), "ttl_minutes": 5})).await?;
+    let task = client
+        .accepted("/clone", &json!({"source": source.login(&source.admin()), "ttl_minutes": 5}))
+        .await?;
     let workers = wait_until("a browser worker", async || {
         Ok(Some(product.workers("browser").await?).filter(|workers| !workers.is_empty()))
     })
@@ -46,7 +47,7 @@ async fn a_site_is_cloned_by_worker_pods_and_served_by_a_pod_that_may_be_killed(
     ensure!(parts.iter().filter(|part| !part.contains('/')).count() == 3, "{parts:?}");
     let page = product.ask_router("", &path).await?;
     ensure!(page.status == StatusCode::OK && page.text.contains("Hello from outside"), "{page:?}");
-    ensure!(!page.text.contains(&source.site.url()), "{page:?}");
+    ensure!(!page.text.contains(&source.url()), "{page:?}");
     let by_host = product.ask_router(name, "/").await?;
     ensure!(
         by_host.status == StatusCode::PERMANENT_REDIRECT && by_host.location.ends_with(&path),

@@ -1,6 +1,5 @@
 //! The product, installed into the cluster.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,15 +18,10 @@ pub(crate) const CLONES: &str = "wpclone-clones";
 const ROUTER: &str = "wpclone-router.wpclone-clones.svc.cluster.local:8090";
 /// Held by a test while browsers work for it: others see how many there are.
 pub(crate) static BROWSERS: Mutex<()> = Mutex::const_new(());
-/// What differs from the overlay `local`: sites of this machine are allowed, idle workers go sooner, and the API's pod, to which
-/// a port is forwarded, is not one of several.
+/// What differs from the overlay `local`: idle workers go sooner, and the API's pod, to which a port is forwarded, is not one of
+/// several.
 const KUSTOMIZATION: &str = "
 resources: [../local]
-configMapGenerator:
-  - name: wpclone-settings
-    namespace: wpclone
-    behavior: merge
-    literals: [WPCLONE_ALLOW_PRIVATE_SITES=ADDRESS/32]
 patches:
   - target: {kind: ScaledObject, name: wpclone-browser}
     patch: |-
@@ -61,11 +55,11 @@ pub(crate) struct Answer {
 }
 
 impl Installation {
-    /// Installs it, unless another test has; sites of that address are allowed.
-    pub(crate) async fn start(cluster: Cluster, sites: IpAddr) -> Result<Self> {
+    /// Installs it, unless another test has.
+    pub(crate) async fn start(cluster: Cluster) -> Result<Self> {
         let mut installed = INSTALLED.write().await;
         if installed.is_none() {
-            *installed = Some(install(&cluster, sites).await?);
+            *installed = Some(install(&cluster).await?);
         }
         let installed = installed.downgrade();
         let token = installed.as_deref();
@@ -143,13 +137,13 @@ impl Installation {
 }
 
 /// Installs the product as the documentation says; returns the API's token.
-async fn install(cluster: &Cluster, sites: IpAddr) -> Result<String> {
+async fn install(cluster: &Cluster) -> Result<String> {
     for archive in IMAGES {
         cluster.import(&images_folder().join(archive)).await.context("`./dev images` builds them")?;
     }
     // What an earlier run has left.
     cluster.kubectl(&["delete", "namespace", "--ignore-not-found", SERVICE, CLONES], "").await?;
-    let folder = overlay_beside(&KUSTOMIZATION.replace("ADDRESS", &sites.to_string()))?;
+    let folder = overlay_beside(KUSTOMIZATION)?;
     let path = folder.path().to_str().context("a folder's name in UTF-8")?;
     cluster.kubectl(&["apply", "--warnings-as-errors", "--kustomize", path], "").await?;
     let token = make_secrets(cluster).await?;

@@ -2,5 +2,6 @@
 
 mod clone;
 mod installation;
+mod many;
 mod source;
 mod workers;

@@ -1,22 +1,27 @@
-//! Browser workers that come and go with the queue, and that are replaced while they work.
+//! Browser workers that come and go with the queue, and that are replaced and deleted while they work.
 
 use std::collections::{BTreeSet, HashSet};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use wpclone_cluster_tests::{Cluster, wait_until};
 use wpclone_task::{Stage, State, TaskView};
+use wpclone_tests::{HeldLoginPage, Site};
 
 use super::installation::{BROWSERS, Installation, SERVICE};
-use super::source::{Source, address_for_pods};
+use super::source::{address_for_pods, source};
 
 /// As many sites as there may be workers (`k8s/overlays/local`): tasks of one site stand in line.
 const SITES: usize = 4;
 const TASKS_OF_SITE: usize = 10;
+/// Names of application passwords.
+const ENDED: &str = "while a worker ends";
+const KILLED: &str = "while a worker is killed";
 const DEPLOYMENT: &str = "deployment/wpclone-browser";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn browser_workers_follow_the_queue_and_no_task_suffers_when_they_are_replaced() -> Result<()> {
+async fn browser_workers_follow_the_queue_and_no_task_suffers_when_they_are_replaced_or_deleted() -> Result<()>
+{
     let cluster = Cluster::shared().await?;
     let Some(address) = address_for_pods(&cluster).await? else {
         eprintln!("not tried: pods of this cluster do not reach this machine");
@@ -24,16 +29,16 @@ async fn browser_workers_follow_the_queue_and_no_task_suffers_when_they_are_repl
     };
     let mut sites = Vec::new();
     for _ in 0..SITES {
-        sites.push(Source::start(address, 0).await?);
+        sites.push(source(address, 0).await?);
     }
-    let product = Installation::start(cluster, address).await?;
+    let product = Installation::start(cluster).await?;
     let _alone = BROWSERS.lock().await;
     no_workers(&product).await?;
 
     // From none to as many as there may be.
     let mut tasks = Vec::new();
     for round in 0..TASKS_OF_SITE {
-        tasks.extend(ask_all(&product, &sites, &format!("of the queue {round}")).await?);
+        tasks.extend(ask_all(&product, &sites, &of_round(round)).await?);
     }
     let workers = all_workers(&product).await?;
     // Another version, in the middle of the work.
@@ -44,28 +49,50 @@ async fn browser_workers_follow_the_queue_and_no_task_suffers_when_they_are_repl
     for task in succeeded(&product, &tasks).await? {
         ensure!((task.attempts, task.crashes) == (0, 0), "{task:#?}");
     }
-    for source in &sites {
-        ensure!(source.site.logins().await? == TASKS_OF_SITE, "a task was done twice");
-    }
 
     // A worker that is told to end lets its step end.
-    let tasks = ask_all(&product, &sites, "while a worker ends").await?;
+    let tasks = ask_all(&product, &sites, ENDED).await?;
     let busy = busy_worker(&product).await?;
     kubectl(&product, &["delete", "pod", "--wait=false", &busy]).await?;
     for task in succeeded(&product, &tasks).await? {
         ensure!((task.attempts, task.crashes) == (0, 0), "{task:#?}");
     }
+    a_worker_is_killed(&product, &sites[0]).await?;
 
-    for source in &sites {
-        each_is_there_once(source).await?;
+    let mut names: Vec<_> = (0..TASKS_OF_SITE).map(of_round).collect();
+    names.push(ENDED.into());
+    for site in &sites[1..] {
+        each_is_there_once(site, &names).await?;
     }
+    names.push(KILLED.into());
+    each_is_there_once(&sites[0], &names).await?;
     no_workers(&product).await
 }
 
+/// The step begins anew elsewhere. Its password has not been sent yet: one whose answer is lost is not sent again.
+async fn a_worker_is_killed(product: &Installation, site: &Site) -> Result<()> {
+    let page = HeldLoginPage::of(site)?;
+    let task = product.client.app_password(site, &site.admin(), KILLED).await?;
+    page.wait_until_asked(None).await?;
+    let busy = busy_worker(product).await?;
+    kubectl(product, &["delete", "pod", "--grace-period", "0", "--force", &busy]).await?;
+    // Its browser may be killed first, which is a failed attempt.
+    let lost = |task: &TaskView| task.attempts + task.crashes == 1;
+    product.client.wait_until(task.id, "the loss of its worker", lost).await?;
+    page.release()?;
+    let [task] = &succeeded(product, &[task]).await?[..] else { bail!("one task") };
+    ensure!(lost(task), "{task:#?}");
+    Ok(())
+}
+
+fn of_round(round: usize) -> String {
+    format!("of the queue {round}")
+}
+
 /// Asks for an application password of each site.
-async fn ask_all(product: &Installation, sites: &[Source], name: &str) -> Result<Vec<TaskView>> {
+async fn ask_all(product: &Installation, sites: &[Site], name: &str) -> Result<Vec<TaskView>> {
     let mut tasks = Vec::new();
-    for Source { site, .. } in sites {
+    for site in sites {
         tasks.push(product.client.app_password(site, &site.admin(), name).await?);
     }
     Ok(tasks)
@@ -89,17 +116,13 @@ async fn count_unfinished(product: &Installation, tasks: &[TaskView]) -> Result<
     Ok(unfinished)
 }
 
-/// Every password that was asked for is there, and none twice.
-async fn each_is_there_once(source: &Source) -> Result<()> {
+/// Every password that was asked for is there, and none twice; each was asked for with one login.
+async fn each_is_there_once(site: &Site, names: &[String]) -> Result<()> {
     let php = "echo json_encode(wp_list_pluck(WP_Application_Passwords::get_user_application_passwords(1), 'name'));";
-    let names: Vec<String> = serde_json::from_str(&source.site.eval_php(php).await?)?;
-    let wanted: BTreeSet<_> = (0..TASKS_OF_SITE).map(|round| format!("of the queue {round}")).collect();
-    let wanted = wanted.into_iter().chain(["while a worker ends".into()]);
-    let wanted: BTreeSet<String> = wanted.collect();
-    ensure!(
-        names.len() == wanted.len() && names.iter().cloned().collect::<BTreeSet<_>>() == wanted,
-        "{names:?}"
-    );
+    let found: Vec<String> = serde_json::from_str(&site.eval_php(php).await?)?;
+    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    ensure!(found.len() == names.len() && set(&found) == set(names), "{found:?}");
+    ensure!(site.logins().await? == names.len(), "a login was repeated");
     Ok(())
 }
 
