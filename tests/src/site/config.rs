@@ -87,7 +87,7 @@ pub(crate) fn nginx(web: &Web<'_>) -> String {
 events {{ worker_connections 512; }}
 http {{
   include /etc/nginx/mime.types; default_type application/octet-stream;
-  log_format lab escape=json '{{"method":"$request_method","path":"$request_uri","status":$status}}';
+  log_format lab escape=json '{{"scheme":"$scheme","method":"$request_method","path":"$request_uri","status":$status}}';
   access_log {folder}/access.log lab;
   client_body_temp_path {folder}/tmp/body; fastcgi_temp_path {folder}/tmp/fastcgi; proxy_temp_path {folder}/tmp/proxy;
   uwsgi_temp_path {folder}/tmp/uwsgi; scgi_temp_path {folder}/tmp/scgi;

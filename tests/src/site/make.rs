@@ -76,7 +76,7 @@ impl Site {
         let constants = self.spec.all_constants(&path(&self.folder.join("debug.log")));
         self.put("wp-config.php", &config::wp_config(&self.schema, &constants)?)?;
         if self.spec.tls {
-            self.certificate().await?;
+            self.make_certificate().await?;
         }
         // Not the whole tree: the template's files have their owner already.
         for own in [&self.folder, &self.folder.join("tmp"), &self.folder.join("htdocs")] {
@@ -110,7 +110,7 @@ impl Site {
         if found { Ok(()) } else { Err(missing) }
     }
 
-    async fn certificate(&self) -> Result<()> {
+    async fn make_certificate(&self) -> Result<()> {
         let file = |name: &str| self.folder.join(name).display().to_string();
         run_args(
             "openssl",
@@ -126,6 +126,10 @@ impl Site {
                 "ec",
                 "-pkeyopt",
                 "ec_paramgen_curve:prime256v1",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
                 "-keyout",
                 &file("tls.key"),
                 "-out",

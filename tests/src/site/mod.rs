@@ -43,6 +43,8 @@ pub struct User {
 /// A line of nginx' access log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Hit {
+    /// `http` or `https`.
+    pub scheme: String,
     /// Such as `GET`.
     pub method: String,
     /// Path and query.
@@ -165,6 +167,12 @@ impl Site {
     pub fn remove_mu_plugin(&self, name: &str) -> Result<()> {
         let file = self.tree().join(format!("wp-content/mu-plugins/{name}.php"));
         fs::remove_file(&file).map_err(at(&file))
+    }
+
+    /// The certificate (PEM) of a site with https. A program that finds it among its roots trusts the site.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("tls.crt")
     }
 
     /// Runs PHP inside of WordPress, as the site's own user; returns what it prints.

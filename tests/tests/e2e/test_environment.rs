@@ -142,7 +142,7 @@ async fn a_site_records_its_requests() -> Result {
     let site = Site::builder(Version::Trixie).start().await?;
     assert_eq!(site.hits().await?, []);
     http().get(site.url() + "/nowhere/?a=1").send().await?;
-    let hit = Hit { method: "GET".into(), path: "/nowhere/?a=1".into(), status: 404 };
+    let hit = Hit { scheme: "http".into(), method: "GET".into(), path: "/nowhere/?a=1".into(), status: 404 };
     assert_eq!(site.hits().await?, [hit]);
     Ok(())
 }

@@ -9,6 +9,7 @@ mod configuration;
 mod edge_cases;
 mod fidelity;
 mod folders;
+mod https;
 mod interruptions;
 mod kills;
 mod lies;

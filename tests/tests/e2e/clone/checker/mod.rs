@@ -38,8 +38,12 @@ impl Side {
             ("Uploads", content.join("uploads")),
             ("Content", content),
         ]);
-        let http =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            // Of a source with https.
+            .danger_accept_invalid_certs(true)
+            .build()?;
         Ok(Self { database, url, roots, http })
     }
 

@@ -76,7 +76,7 @@ impl Side {
     /// speculation rules.
     fn normalize(&self, text: &str) -> String {
         let encode = |text: &str| text.replace(':', "%3A").replace('/', "%2F");
-        let bare = self.url.trim_start_matches("http:");
+        let bare = self.url.trim_start_matches("https:").trim_start_matches("http:");
         let mut text = text.to_owned();
         for url in [self.url.as_str(), bare] {
             for form in [url.to_owned(), url.replace('/', "\\/"), encode(url), url.replace('/', "&#047;")] {
