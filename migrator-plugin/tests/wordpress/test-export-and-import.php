@@ -19,7 +19,7 @@ $uploads = "{$site->path}/wp-content/uploads";
 
 $is_mariadb = $site->is_mariadb();
 $types      = $is_mariadb ? 'i6 INET6, u UUID' : 'o VECTOR(3), x INT INVISIBLE';
-$values     = $is_mariadb ? "'::ffff:1.2.3.4', '123e4567-e89b-12d3-a456-426655440000'" : "TO_VECTOR('[1,-2.5,0]'), NULL";
+$values     = $is_mariadb ? "_latin1'::ffff:1.2.3.4', _latin1'123e4567-e89b-12d3-a456-426655440000'" : "TO_VECTOR('[1,-2.5,0]'), NULL";
 $site->sql(
 	"CREATE TABLE wp_kinds (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, a DECIMAL(65,30), b DOUBLE, c FLOAT, d BIT(64), e YEAR, f DATE NOT NULL DEFAULT '0000-00-00', g DATETIME(6) NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), h TIMESTAMP NULL, i TIME(3), j VARCHAR(40) CHARACTER SET latin1 NOT NULL DEFAULT 'é\\'\\\\', k TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci, l VARCHAR(20) CHARACTER SET sjis, m BINARY(4), n LONGBLOB, o1 ENUM('a','it''s','ä') CHARACTER SET latin1, p SET('x','y z') NOT NULL, q JSON, r POINT, s VARCHAR(41) CHARACTER SET latin1 AS (CONCAT(j, '!')) VIRTUAL, $types, PRIMARY KEY (id), KEY j (j), CHECK (e <> 1999)) DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci COMMENT='it''s näive %'"
 );

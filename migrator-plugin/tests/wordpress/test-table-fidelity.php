@@ -85,7 +85,8 @@ test(
 	'enumerations, sets, JSON, geometry and the types that ' . ( $is_mariadb ? 'only MariaDB has' : 'MariaDB 10.11 does not have' ) . ' are preserved',
 	static function () use ( $site, $is_mariadb, $long ) {
 		$types  = $is_mariadb ? 'i6 INET6, i4 INET4, u UUID' : 'o VECTOR(3), q MULTIPOINT, r MULTIPOLYGON, KEY x ((id + 1) DESC)';
-		$values = $is_mariadb ? "'::ffff:1.2.3.4', '10.0.0.1', '123e4567-e89b-12d3-a456-426655440000'" : "TO_VECTOR('[1,-2.5,0]'), ST_GeomFromText('MULTIPOINT((1 1),(2 2))'), NULL";
+		// The session's strings have no charset.
+		$values = $is_mariadb ? "_latin1'::ffff:1.2.3.4', _latin1'10.0.0.1', _latin1'123e4567-e89b-12d3-a456-426655440000'" : "TO_VECTOR('[1,-2.5,0]'), ST_GeomFromText('MULTIPOINT((1 1),(2 2))'), NULL";
 		check_round_trip(
 			$site,
 			"(id INT, e ENUM('a','it''s','ä','b\\\\c',',') CHARACTER SET latin1 DEFAULT 'ä', s SET('x','y z','ü') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL DEFAULT 'x,ü', j JSON DEFAULT {$long( "'{}'" )}, g GEOMETRY NOT NULL, p POINT, n GEOMETRYCOLLECTION, $types, SPATIAL KEY g (g))",
@@ -98,6 +99,29 @@ test(
 		);
 	}
 );
+
+if ( $is_mariadb ) {
+	test(
+		'addresses and UUIDs are preserved, also in keys and as defaults',
+		static function () use ( $site ) {
+			check_round_trip(
+				$site,
+				"(u UUID PRIMARY KEY, i6 INET6 NOT NULL DEFAULT _latin1'::1', i4 INET4 NOT NULL DEFAULT _latin1'10.0.0.1', n UUID, UNIQUE KEY (i6, i4))",
+				array(
+					"(u) VALUES (_latin1'123e4567-e89b-12d3-a456-426655440000')",
+					"VALUES (_latin1'123e4567-e89b-12d3-a456-426655440001', _latin1'::2', _latin1'10.0.0.1', _latin1'00000000-0000-0000-0000-000000000001')",
+					"VALUES (_latin1'023e4567-e89b-12d3-a456-426655440002', _latin1'fe80::1', _latin1'255.255.255.255', NULL)",
+				)
+			);
+		}
+	);
+	test(
+		'what the tests above insert as addresses and UUIDs is no NULL',
+		static function () use ( $site ) {
+			same( array( array( '1', '1', '1' ) ), $site->rows( "SELECT CAST(_latin1'::1' AS INET6) IS NOT NULL, CAST(_latin1'10.0.0.1' AS INET4) IS NOT NULL, CAST(_latin1'123e4567-e89b-12d3-a456-426655440000' AS UUID) IS NOT NULL" ), 'not NULL' );
+		}
+	);
+}
 
 test(
 	'a table without a key, with duplicate rows, and tables of MyISAM, ' . ( $is_mariadb ? 'Aria and ' : '' ) . 'MEMORY are preserved',

@@ -35,7 +35,7 @@ final class Row_Inserter {
 	/** @var string */
 	private $begin;
 
-	/** @var string[] How the values of each column are written: `text`, `bits` or `json`. */
+	/** @var string[] How the values of each column are written: `text`, `ascii`, `bits` or `json`. */
 	private $kinds = array();
 
 	/** @var int The longest statement that the server accepts. */
@@ -65,10 +65,19 @@ final class Row_Inserter {
 				continue;
 			}
 			$names[]       = Database::identifier( $column['name'] );
-			$is_json       = 0 === strcasecmp( $column['type'], 'json' ) && ! $db->is_mariadb();
-			$this->kinds[] = $is_json ? 'json' : ( 0 === strncasecmp( $column['type'], 'bit', 3 ) ? 'bits' : 'text' );
+			$this->kinds[] = self::kind( $column['type'], $db->is_mariadb() );
 		}
 		$this->begin = 'INSERT INTO ' . Database::identifier( Staged_Tables::staged_name( $id ) ) . ' (' . implode( ', ', $names ) . ') VALUES ';
+	}
+
+	private static function kind( string $type, bool $is_mariadb ): string {
+		if ( 0 === strcasecmp( $type, 'json' ) && ! $is_mariadb ) {
+			return 'json';
+		}
+		if ( 0 === strncasecmp( $type, 'bit', 3 ) ) {
+			return 'bits';
+		}
+		return 1 === preg_match( '/\A(?:inet4|inet6|uuid)\z/i', $type ) ? 'ascii' : 'text';
 	}
 
 	/** The number of values of a row. */
@@ -137,6 +146,10 @@ final class Row_Inserter {
 				throw Migrator_Error::bad_request( 'frames' );
 			}
 			return $value;
+		}
+		if ( 'ascii' === $kind ) {
+			// MariaDB takes a string without a charset for the bytes of such a value.
+			return '_latin1 ' . $this->db->quote( $value );
 		}
 		return 'json' === $kind ? 'CONVERT(' . $this->db->quote( $value ) . ' USING utf8mb4)' : $this->db->quote( $value );
 	}
