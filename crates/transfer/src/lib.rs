@@ -37,6 +37,7 @@ mod staged_files;
 mod table;
 mod table_definition;
 mod transfer;
+mod trigger_references;
 mod unsupported;
 mod uploads;
 mod versions;

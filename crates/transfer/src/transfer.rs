@@ -168,7 +168,8 @@ impl Transfer<'_> {
                 (transferred, omitted)
             },
         );
-        omitted.extend(self.other_objects(&context).await?);
+        let others = self.other_objects(&context, &omitted).await?;
+        omitted.extend(others);
         if self.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }

@@ -15,6 +15,7 @@ use crate::last_pass::Transferred;
 use crate::omitted_objects::{OmittedObject, reason};
 use crate::plan::Plan;
 use crate::table::TableTransfer;
+use crate::trigger_references::MissingObjects;
 use crate::unsupported::without_dangling_foreign_keys;
 
 /// Tables transferred at the same time. With the files, this stays below the request limit of a migrator.
@@ -187,11 +188,14 @@ impl Transfer<'_> {
         Ok(None)
     }
 
-    /// Creates views, triggers and sequences, and returns those that the target rejected.
+    /// Creates views, triggers and sequences, and returns those that the target rejected, and triggers that need what is not
+    /// in the copy. `without`: the tables that are not.
     pub(super) async fn other_objects(
         &self,
-        TablesContext { import, plan, all, .. }: &TablesContext<'_>,
+        TablesContext { import, plan, from, all, .. }: &TablesContext<'_>,
+        without: &[OmittedObject],
     ) -> Result<Vec<OmittedObject>, TransferError> {
+        let missing = MissingObjects::of(from, all, without);
         let mut omitted = Vec::new();
         let others = all.iter().filter(|definition| {
             !matches!(definition, Definition::Table(_) | Definition::Program(_) | Definition::Unreadable(_))
@@ -209,6 +213,12 @@ impl Transfer<'_> {
                 });
                 continue;
             };
+            if let Definition::Trigger(trigger) = definition
+                && let Some(needed) = missing.needed_by(trigger)
+            {
+                omit(&format_args!("it needs {needed}, which is not in the copy either"));
+                continue;
+            }
             match import.define(&adapted, false).await {
                 Ok(_) => {}
                 Err(error) if error.is_about_content() => omit(&reason(&TransferError::Target(error))),

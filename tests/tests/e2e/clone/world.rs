@@ -106,7 +106,9 @@ const ONLY_MARIADB: &str = "CREATE SEQUENCE wp_numbers START WITH 1000 INCREMENT
     INSERT INTO wp_parted SELECT seq, 2000 + seq % 40 FROM seq_1_to_300; \
     CREATE TABLE wp_odd (id INT PRIMARY KEY, d VARCHAR(99) DEFAULT (CURRENT_USER()), c VARBINARY(99) AS (AES_ENCRYPT(id, 'k')) VIRTUAL, CONSTRAINT few CHECK (CONV(id, 10, 2) < 99999999 AND AES_ENCRYPT(id, 'k') IS NOT NULL)); \
     INSERT INTO wp_odd (id) VALUES (1); \
-    CREATE TABLE wp_summed (a INT) CHECKSUM=1 ENGINE=MyISAM; INSERT INTO wp_summed VALUES (1);";
+    CREATE TABLE wp_summed (a INT) CHECKSUM=1 ENGINE=MyISAM; INSERT INTO wp_summed VALUES (1); \
+    CREATE TABLE wp_known (u UUID PRIMARY KEY, i6 INET6 NOT NULL, n INET6); \
+    INSERT INTO wp_known SELECT UUID(), CONCAT('::', seq), IF(seq % 2, NULL, 'fe80::1') FROM seq_1_to_300;";
 
 #[tokio::test]
 async fn what_only_mariadb_has_is_carried_or_named() -> Result {
@@ -116,7 +118,11 @@ async fn what_only_mariadb_has_is_carried_or_named() -> Result {
     let client = app.client()?;
     let task = cloned(&client, &site).await?;
     let (clone, report) = (database_of(&app, &task)?, fidelity(&client, &task).await?);
-    for table in ["orders", "kept", "dated", "booked", "packed"] {
+    assert_eq!(
+        clone.sql("SELECT COUNT(DISTINCT u), COUNT(DISTINCT i6) FROM wp_known").await?.trim(),
+        "300\t300"
+    );
+    for table in ["orders", "kept", "dated", "booked", "packed", "known"] {
         let (there, here) = (definition(&site.database(), table).await?, definition(&clone, table).await?);
         assert_eq!(there, here, "{table}");
     }
@@ -130,6 +136,7 @@ async fn what_only_mariadb_has_is_carried_or_named() -> Result {
         "SELECT * FROM wp_parted ORDER BY id, y",
         "SELECT id, d, HEX(c) FROM wp_odd",
         "SELECT * FROM wp_summed",
+        "SELECT * FROM wp_known ORDER BY u",
         "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
          AND TABLE_NAME IN ('wp_numbers', 'wp_kept', 'wp_dated') ORDER BY 1",
     ] {
@@ -245,7 +252,10 @@ async fn what_surrounds_the_tables_is_carried_or_named_and_addresses_in_it_are_c
          CREATE TRIGGER wp_a BEFORE INSERT ON wp_log FOR EACH ROW SET NEW.v = NEW.v || 'a'; \
          CREATE ALGORITHM = TEMPTABLE VIEW wp_all_links AS SELECT CONCAT('{old}/', id) AS link FROM wp_log; \
          CREATE FUNCTION wp_double (x INT) RETURNS INT DETERMINISTIC RETURN 2 * x; \
-         CREATE EVENT wp_nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM wp_log;"
+         CREATE EVENT wp_nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM wp_log; \
+         CREATE TABLE audit_log (what TEXT); \
+         CREATE TRIGGER wp_audit AFTER INSERT ON wp_posts FOR EACH ROW INSERT INTO audit_log VALUES (NEW.post_title); \
+         CREATE TRIGGER wp_twice AFTER INSERT ON wp_usermeta FOR EACH ROW SET @twice = wp_double(NEW.umeta_id);"
     ))
     .await?;
     let app = TestApp::builder().clones(Version::Bookworm).start().await?;
@@ -263,8 +273,22 @@ async fn what_surrounds_the_tables_is_carried_or_named_and_addresses_in_it_are_c
         serde_json::json!(["event wp_nightly", "function wp_double"]),
         "{report:#}"
     );
+    // With these triggers the copy would reject each login and each new post.
+    assert_eq!(
+        report["omitted_views_and_triggers"],
+        serde_json::json!(["wp_audit", "wp_twice"]),
+        "{report:#}"
+    );
+    clone.sql("INSERT INTO wp_usermeta (user_id, meta_key) VALUES (1, 'x')").await?;
+    let post = "INSERT INTO wp_posts (post_content, post_title, post_excerpt, to_ping, pinged, post_content_filtered) \
+        VALUES ('', '', '', '', '', '')";
+    clone.sql(post).await?;
     let warnings = at(&task, "/fidelity/warnings").to_string();
-    assert!(["wp_nightly", "wp_double"].iter().all(|name| warnings.contains(name)), "{warnings}");
+    for name in
+        ["wp_nightly", "wp_double", "wp_audit", "wp_twice", "the table audit_log", "the function wp_double"]
+    {
+        assert!(warnings.contains(name), "{name}: {warnings}");
+    }
     assert_eq!(at(&task, "/fidelity/unreplaced_addresses")["outside-rows"], 3, "{report:#}");
     Ok(())
 }
