@@ -71,8 +71,10 @@ pub(crate) struct Plan {
     pub(crate) prefix: Option<PrefixMapping>,
     from_prefix: String,
     to_prefix: String,
-    /// Tables, views and sequences of the source without its prefix.
+    /// Tables, views and sequences of the source without its prefix, as far as its manifest lists them.
     unprefixed: HashSet<String>,
+    /// Whether there are more of them than the manifest lists.
+    has_unlisted: bool,
     user_tables: [UserTable; 2],
     /// Text of all mappings, for the fingerprint.
     mapping: String,
@@ -137,6 +139,7 @@ impl Plan {
             from_prefix: from.clone(),
             to_prefix: to.clone(),
             unprefixed: source.unprefixed_tables.iter().cloned().collect(),
+            has_unlisted: source.unprefixed_count > source.unprefixed_tables.len() as u64,
             user_tables,
             mapping,
             database: source.database.name.clone(),
@@ -150,7 +153,7 @@ impl Plan {
         if let Some(table) = self.user_table(name) {
             return table.base;
         }
-        if self.unprefixed.contains(name) {
+        if self.is_unprefixed(name) {
             return "";
         }
         name.strip_prefix(self.from_prefix.as_str()).unwrap_or(name)
@@ -160,7 +163,15 @@ impl Plan {
     /// renamed.
     pub(crate) fn is_core_table(&self, name: &str) -> bool {
         let has_prefix = name.starts_with(&self.from_prefix);
-        self.has_core_name(name) || !has_prefix && !self.unprefixed.contains(name)
+        self.has_core_name(name) || !has_prefix && !self.is_unprefixed(name)
+    }
+
+    /// Whether a table is none of WordPress' because it has not the prefix. Of more tables than the manifest lists only the
+    /// names say so; those of users, which wp-config.php renamed, are known.
+    fn is_unprefixed(&self, name: &str) -> bool {
+        let is_unlisted =
+            || self.has_unlisted && !name.starts_with(&self.from_prefix) && self.user_table(name).is_none();
+        self.unprefixed.contains(name) || is_unlisted()
     }
 
     /// Whether a table has the name of one of WordPress'.
@@ -251,7 +262,7 @@ impl Plan {
         }
         // The target would take it for a table of WordPress.
         let is_taken = |name: &str| name.to_lowercase().starts_with(&self.to_prefix.to_lowercase());
-        if self.unprefixed.contains(name) && is_taken(name) {
+        if self.is_unprefixed(name) && is_taken(name) {
             return None;
         }
         let new = match &self.prefix {
@@ -382,6 +393,28 @@ pub(crate) mod tests {
         assert_eq!(renamed("wp_options").as_deref(), Some("Copy_options"));
         assert_eq!(renamed("crm").as_deref(), Some("crm"));
         assert_eq!(renamed("copy_options"), None, "the target would take it for its own");
+    }
+
+    #[test]
+    fn tables_without_the_prefix_beyond_those_that_are_listed_are_known_by_their_names() {
+        let mut source = side("a.example", "8.2.1", "7.2");
+        source["wordpress"]["user_tables"] = json!({"users": "people", "usermeta": "wp_people_meta"});
+        (source["unprefixed_tables"], source["unprefixed_count"]) = (json!(["crm"]), json!(2));
+        let mut target = side("b.example", "8.2.1", "7.2");
+        target["wordpress"]["prefix"] = json!("copy_");
+        let plan = plan(&source, &target).unwrap();
+        for (name, base, is_core, new) in [
+            ("crm", "", false, Some("crm")),
+            ("options", "", false, Some("options")),
+            ("copy_options", "", false, None),
+            ("people", "users", true, Some("copy_users")),
+            ("wp_people_meta", "usermeta", true, Some("copy_usermeta")),
+            ("wp_options", "options", true, Some("copy_options")),
+            ("wp_x", "x", false, Some("copy_x")),
+        ] {
+            assert_eq!((plan.base(name), plan.is_core_table(name)), (base, is_core), "{name}");
+            assert_eq!(plan.renamed(name).as_deref(), new, "{name}");
+        }
     }
 
     #[test]
