@@ -8,6 +8,8 @@ use crate::name_list::all_listed;
 
 /// Drop-ins that are caches of one server.
 const CACHES: [&str; 2] = ["object-cache.php", "advanced-cache.php"];
+/// The drop-in that is no cache and that a source does not export: it may name database servers and their passwords.
+const DATABASE_ACCESS: &str = "db.php";
 /// The most names in one warning.
 const MAX_NAMES: usize = 20;
 
@@ -18,26 +20,35 @@ pub(crate) fn warnings(source: &Manifest, copy: &Manifest, deactivated: &[String
         manifest.wordpress.plugins.iter().map(|plugin| plugin.file.clone()).collect::<Vec<_>>()
     };
     let expected = plugins(source).into_iter().filter(|plugin| !deactivated.contains(plugin)).collect();
-    let drop_ins = from.drop_ins.iter().filter(|name| !CACHES.contains(&name.as_str())).cloned().collect();
+    let drop_ins: Vec<String> =
+        from.drop_ins.iter().filter(|name| !CACHES.contains(&name.as_str())).cloned().collect();
+    let (access, drop_ins): (Vec<_>, Vec<_>) =
+        missing(drop_ins, &to.drop_ins).into_iter().partition(|name| name == DATABASE_ACCESS);
     let themes = [&from.template, &from.stylesheet].into_iter();
     let active: HashSet<&String> = [&to.template, &to.stylesheet].into_iter().collect();
     let lost = |theme: &&String| !active.contains(theme) || to.missing_themes.contains(theme);
     let there = |theme: &&String| !from.missing_themes.contains(theme);
     let mut themes: Vec<String> = themes.filter(there).filter(lost).cloned().collect();
     themes.dedup();
-    [
+    let lacking = [
         ("the theme", themes),
         ("the active plugin", missing(expected, &plugins(copy))),
         ("the must-use plugin", missing(from.must_use_plugins.clone(), &to.must_use_plugins)),
-        ("the drop-in", missing(drop_ins, &to.drop_ins)),
+        ("the drop-in", drop_ins),
     ]
     .into_iter()
     .filter(|(_, names)| !names.is_empty())
     .map(|(what, names)| {
         let plural = if names.len() > 1 { "s" } else { "" };
         format!("The copy lacks {what}{plural} {}.", all_listed(&names, MAX_NAMES))
-    })
-    .collect()
+    });
+    let access = access.iter().map(|name| {
+        format!(
+            "The copy lacks the drop-in {name}. It is never copied, because it may lead to the source's own database \
+             servers; what a plugin does there, such as monitoring queries, is missing."
+        )
+    });
+    lacking.chain(access).collect()
 }
 
 fn missing(expected: Vec<String>, found: &[String]) -> Vec<String> {
@@ -87,6 +98,10 @@ mod tests {
                 "The copy lacks the drop-in db-error.php.",
             ]
         );
+        let split = manifest(|site| site["drop_ins"] = json!(["db.php", "db-error.php"]));
+        let named = warnings(&split, &less, &deactivated);
+        assert_eq!(named[3], "The copy lacks the drop-in db-error.php.");
+        assert!(named[4].starts_with("The copy lacks the drop-in db.php. It is never copied"), "{named:?}");
         let other = manifest(|site| {
             site["stylesheet"] = json!("twentyten");
             site["template"] = json!("twentyten");
