@@ -260,7 +260,13 @@ impl<'m> RowStream<'m> {
         }
         *received += piece.len() as u64;
         match mode {
-            RowMode::Transform => bytes.extend_from_slice(piece),
+            RowMode::Transform => {
+                if bytes.is_empty() {
+                    // Without room to grow; it has at most `MAX_BUFFERED_BYTES`.
+                    bytes.reserve_exact(usize::try_from(size).map_err(|_| RowChanged)?);
+                }
+                bytes.extend_from_slice(piece);
+            }
             RowMode::PassThrough => {
                 let column = u16::try_from(column).map_err(|_| RowChanged)?;
                 emit(Unit::Piece { column, offset, bytes: piece });
