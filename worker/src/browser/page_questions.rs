@@ -191,9 +191,12 @@ impl AskedSite<'_> {
     /// Sends a request as the question is asked.
     async fn send(&self, question: &PageQuestion, request: SiteRequest) -> Result<SiteResponse, Problem> {
         if question.logged_in {
-            self.logged_in.send(request).await
-        } else {
-            self.visitor.send_without_cookies(request).await
+            return self.logged_in.send(request).await;
+        }
+        match self.visitor.send_without_cookies(request.clone()).await {
+            // A site that asks for a visitor's language or consent leads one who keeps no cookie in circles.
+            Err(problem) if problem.code == Code::Redirected => self.visitor.send(request).await,
+            response => response,
         }
     }
 

@@ -34,6 +34,10 @@ const POST_CALLS: &str = "add_filter('the_content', function ($content) { return
 const CATEGORY_NEEDS_CONSTANT: &str =
     "add_action('template_redirect', function () { if (is_category()) echo EXAMPLE_LICENCE; });";
 
+/// Leads a visitor to the page that was asked for, until the visitor sends the cookie back.
+const ASKS_FOR_A_COOKIE: &str = "add_action('template_redirect', function () { if (empty($_COOKIE['consent'])) { \
+    setcookie('consent', '1', 0, '/'); wp_redirect(add_query_arg('asked', '1')); exit; } });";
+
 /// The compared page of this name.
 fn page<'v>(pages: &'v Value, name: &str, logged_in: bool) -> &'v Value {
     let all = pages.as_array().unwrap();
@@ -182,5 +186,20 @@ async fn what_only_the_pages_of_posts_or_categories_do_is_found() -> Result {
     for part in ["The copy's page ?cat=1", "500", "Undefined constant \"EXAMPLE_LICENCE\""] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pages_that_lead_visitors_without_cookies_in_circles_are_compared_as_a_browser_sees_them() -> Result {
+    let asks = ASKS_FOR_A_COOKIE;
+    let site = Site::builder(Version::Bookworm).content(2).mu_plugin("consent", asks).start().await?;
+    let app = TestApp::builder().clones(Version::Bookworm).start().await?;
+    let task = cloned(&app.client()?, &site).await?;
+    let pages = at(&task, "/verification/pages");
+    for side in ["source", "copy"] {
+        let front = &page(pages, "", false)[side];
+        assert_eq!((&front["status"], &front["kind"]), (&json!(200), &json!("wordpress")), "{pages:#}");
+    }
+    assert_eq!(at(&task, "/verification/differences"), &json!([]));
     Ok(())
 }
