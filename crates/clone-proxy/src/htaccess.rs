@@ -1,5 +1,7 @@
 //! Access rules of `.htaccess` files. Plugins protect their folders with them; other directives are ignored.
 
+use std::sync::Arc;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 /// The most bytes of a compiled pattern, and of a pattern.
@@ -20,8 +22,9 @@ pub(crate) struct Rule {
 #[derive(Debug, Clone)]
 enum Files {
     All,
-    /// Those whose names match a regular expression. It is compiled when it is needed.
-    Names(String),
+    /// Those whose names match a regular expression. It is compiled when it is needed. All rules of a section share it: a file
+    /// may have thousands of them. `None` is one that is too long to be kept.
+    Names(Option<Arc<str>>),
 }
 
 /// The rules of a file, in its order. `<IfModule>` and `<RequireAny>` are ignored: their contents say the same for
@@ -35,11 +38,11 @@ pub(crate) fn parse(text: &str) -> Vec<Rule> {
         if lower.starts_with("</files") {
             sections.pop();
         } else if let Some(rest) = section(line, &lower, "<filesmatch") {
-            sections.push(Files::Names(rest.to_owned()));
+            sections.push(Files::Names(kept(rest, str::to_owned)));
         } else if let Some(rest) = section(line, &lower, "<files") {
             sections.push(Files::Names(match rest.strip_prefix('~') {
-                Some(regex) => unquoted(regex).to_owned(),
-                None => glob(rest),
+                Some(regex) => kept(unquoted(regex), str::to_owned),
+                None => kept(rest, glob),
             }));
         } else if let Some(deny) = decision(&lower) {
             // Sections do not nest in practice; the innermost applies.
@@ -57,7 +60,8 @@ pub(crate) fn denies(rules: &[Rule], name: &str) -> bool {
         Files::All => true,
         Files::Names(pattern) => {
             patterns += 1;
-            let regex = if patterns <= MAX_PATTERNS { compiled(pattern) } else { None };
+            let pattern = pattern.as_deref().filter(|_| patterns <= MAX_PATTERNS);
+            let regex = pattern.and_then(compiled);
             regex.map_or(rule.deny, |regex| regex.is_match(name.as_bytes()))
         }
     };
@@ -85,6 +89,11 @@ fn section<'a>(line: &'a str, lower: &str, name: &str) -> Option<&'a str> {
 
 fn unquoted(text: &str) -> &str {
     text.trim().trim_matches(['"', '\''])
+}
+
+/// A pattern as a regular expression, unless it is too long.
+fn kept(pattern: &str, to_regex: impl FnOnce(&str) -> String) -> Option<Arc<str>> {
+    (pattern.len() <= MAX_PATTERN_BYTES).then(|| to_regex(pattern).into())
 }
 
 /// Compiles a pattern as one of bytes: a class of Unicode has more than a million members, and is translated before anything
@@ -166,6 +175,26 @@ mod tests {
         assert!(compiled(&"a".repeat(MAX_PATTERN_BYTES + 1)).is_none());
         assert!(compiled("(((a{99}){99}){99})").is_none());
         assert!(compiled("^(?:ü|(?i:Ä)).txt$").is_some_and(|regex| regex.is_match("ü.txt".as_bytes())));
+    }
+
+    #[test]
+    fn a_pattern_is_kept_once_for_all_rules_of_its_section_and_not_when_it_is_too_long() {
+        let rules = |pattern: &str| {
+            let rules = parse(&format!("<Files {pattern}>\n{}", "deny from all\n".repeat(2_000)));
+            assert_eq!(rules.len(), 2_000);
+            let names = |rule: &Rule| match &rule.files {
+                Files::Names(pattern) => pattern.clone(),
+                Files::All => panic!("it is of some files"),
+            };
+            rules.iter().map(names).collect::<Vec<_>>()
+        };
+        let short = rules(&"?".repeat(MAX_PATTERN_BYTES));
+        let first = short[0].as_ref().unwrap();
+        assert!(short.iter().all(|other| other.as_ref().is_some_and(|other| Arc::ptr_eq(first, other))));
+        assert!(rules(&"*".repeat(32_000)).iter().all(Option::is_none));
+        let (long, deny) = ("a".repeat(MAX_PATTERN_BYTES + 1), "Deny from all");
+        assert!(denies(&parse(&format!("<Files {long}>\n{deny}")), "b"), "it denies, to be safe");
+        assert!(denies(&parse(&format!("{deny}\n<Files {long}>\nAllow from all")), &long));
     }
 
     #[test]

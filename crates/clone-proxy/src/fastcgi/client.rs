@@ -83,12 +83,18 @@ pub async fn request(
     let sending = AbortOnDropHandle::new(tokio::spawn(send(writing, begin, body, timeouts)));
     let mut records = Records { from: reading, buffer: BytesMut::with_capacity(16 << 10), ended: false };
     let mut head = BytesMut::new();
+    // Of the whole head, from when the request was sent: it may come in any number of parts.
+    let mut end = None;
     let rest = loop {
-        let part = match timeout(timeouts.head, records.next()).await {
-            Err(_) if !sending.is_finished() => continue,
-            Err(_) => return Err(FastCgiError::Timeout),
-            Ok(part) => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
-        };
+        if sending.is_finished() {
+            end.get_or_insert_with(|| Instant::now() + timeouts.head);
+        }
+        let part =
+            match timeout_at(end.unwrap_or_else(|| Instant::now() + timeouts.head), records.next()).await {
+                Err(_) if end.is_none() => continue,
+                Err(_) => return Err(FastCgiError::Timeout),
+                Ok(part) => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
+            };
         let before = head.len();
         head.extend_from_slice(&part);
         if let Some((end, body)) = end_of_head(&head, before) {
@@ -269,6 +275,7 @@ mod tests {
     /// dropped.
     async fn ask<F: Future<Output = ()> + Send + 'static>(
         body: Body,
+        timeouts: Timeouts,
         serve: impl FnOnce(UnixStream) -> F,
     ) -> (Result<FastCgiResponse, FastCgiError>, AbortOnDropHandle<()>) {
         let folder = tempfile::tempdir().unwrap();
@@ -276,7 +283,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let socket = PhpSocket { path, uid: rustix::process::geteuid().as_raw() };
         let params = Params::new();
-        let asked = request(&socket, &params, body, QUICK);
+        let asked = request(&socket, &params, body, timeouts);
         tokio::pin!(asked);
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted.unwrap().0,
@@ -291,6 +298,14 @@ mod tests {
         let mut record = vec![0; 64 << 10];
         while stream.read_exact(&mut record).await.is_ok() {
             sleep(QUICK.chunk / 3).await;
+        }
+    }
+
+    /// Sends a head without an end, a byte now and then.
+    async fn drip_head(mut stream: UnixStream) {
+        let byte = [&record::header(STDOUT, 1)[..], b"x"].concat();
+        while stream.write_all(&byte).await.is_ok() {
+            sleep(QUICK.chunk / 10).await;
         }
     }
 
@@ -315,19 +330,26 @@ mod tests {
             let _kept = &kept;
             Ok::<_, io::Error>(chunk)
         });
-        let (asked, _serving) = ask(Body::from_stream(chunks), read_slowly).await;
+        let (asked, _serving) = ask(Body::from_stream(chunks), QUICK, read_slowly).await;
         assert!(asked.is_err());
         assert!(timeout(LIMIT, dropped).await.expect("the body is dropped").is_err());
     }
 
     #[tokio::test]
     async fn a_response_that_never_ends_is_ended() {
-        let (response, _serving) = ask(Body::empty(), drip).await;
+        let (response, _serving) = ask(Body::empty(), QUICK, drip).await;
         let body = timeout(LIMIT, response.unwrap().body.collect()).await.expect("it is ended");
         assert!(
             body.unwrap_err().to_string().contains("in time"),
             "nobody takes half a page for a whole one"
         );
+    }
+
+    #[tokio::test]
+    async fn a_head_that_comes_byte_by_byte_and_never_ends_is_given_up() {
+        let timeouts = Timeouts { head: QUICK.chunk, ..QUICK };
+        let (asked, _serving) = ask(Body::empty(), timeouts, drip_head).await;
+        assert!(matches!(asked, Err(FastCgiError::Timeout)));
     }
 
     #[test]
