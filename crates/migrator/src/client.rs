@@ -16,6 +16,7 @@ use crate::cursor::Cursor;
 use crate::definition::Definition;
 use crate::error::ClientError;
 use crate::files::{FileRequest, Files, Index, Root};
+use crate::kept_json;
 use crate::manifest::{MAX_ADDRESS_BYTES, MAX_NAME_BYTES, Manifest, are_short};
 use crate::rows::{RowCount, Rows};
 use crate::signing::Key;
@@ -200,7 +201,7 @@ impl Client {
             .await?;
         let mut found = Vec::new();
         for (kind, payload) in frames.iter() {
-            let definition = serde_json::from_slice(payload).ok();
+            let definition = kept_json::parse(payload);
             let definition = definition.filter(|read: &Definition| kind == b'T' && read.is_bounded());
             found.push(definition.ok_or(ClientError::Malformed("a definition"))?);
         }

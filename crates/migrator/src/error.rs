@@ -2,7 +2,6 @@
 
 use reqwest::StatusCode;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use url::Url;
 
 /// `ER_DUP_ENTRY` of both databases, `ER_CHECK_CONSTRAINT_VIOLATED` of MySQL, `ER_CONSTRAINT_FAILED` of MariaDB.
@@ -99,6 +98,12 @@ pub struct MigratorError {
     /// The table that it is about, where the request named none.
     #[serde(default, deserialize_with = "printable")]
     pub table: String,
+}
+
+/// The field of a response that anybody may have sent.
+#[derive(Deserialize)]
+struct CodeField {
+    code: String,
 }
 
 /// The most characters of a text that a migrator reports.
@@ -231,9 +236,8 @@ impl ClientError {
     }
 
     pub(crate) fn unverified(status: StatusCode, body: &[u8]) -> Self {
-        let code = serde_json::from_slice::<Value>(body).ok();
-        let code = code.as_ref().and_then(|v| v.get("code")).and_then(Value::as_str);
-        Self::Unverified { status: status.as_u16(), code: code.filter(|c| is_code(c)).map(str::to_owned) }
+        let code = serde_json::from_slice(body).ok().map(|CodeField { code }| code);
+        Self::Unverified { status: status.as_u16(), code: code.filter(|code| is_code(code)) }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::ClientError;
 use crate::buffer_pool::{Buffer, Pool};
+use crate::kept_json;
 use crate::signing::{Key, MAGIC, Request};
 
 /// The maximum payload of a frame, in bytes.
@@ -72,8 +73,7 @@ impl Frames {
 
     /// Parses the last frame.
     pub(crate) fn end<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        serde_json::from_slice(&self.body[self.end.clone()])
-            .map_err(|_| ClientError::Malformed("the last frame"))
+        kept_json::parse(&self.body[self.end.clone()]).ok_or(ClientError::Malformed("the last frame"))
     }
 
     /// The frames before the last one.

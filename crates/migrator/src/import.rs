@@ -22,8 +22,6 @@ use crate::transport::{BodyFormat, MAX_JSON_BYTES, RouteCall};
 const MAX_CHUNKS: u32 = u32::MAX / 2;
 /// The maximum length of the state of a job: each of its tables has a checkpoint of some 600 bytes.
 const MAX_JOB_BYTES: usize = 8 * 1024 * 1024;
-/// What a target may report for one request: adjustments of a definition; each is cut when it is shown.
-const MAX_ADJUSTMENTS: usize = 100;
 
 /// An import job on a target.
 #[derive(Debug, Clone)]
@@ -90,9 +88,8 @@ impl Import {
     /// # Errors
     /// See [`ClientError`].
     pub async fn define(&self, definition: &Definition, recreate: bool) -> Result<DefineResult, ClientError> {
-        let mut defined: DefineResult =
+        let defined: DefineResult =
             self.ask("define", json!({"definition": definition, "recreate": recreate})).await?;
-        defined.adjustments.truncate(MAX_ADJUSTMENTS);
         self.client.record_progress(1);
         Ok(defined)
     }

@@ -6,7 +6,13 @@ use serde_json::Value as Json;
 use crate::ClientError;
 use crate::error::{MigratorError, printable};
 use crate::files::Root;
+use crate::kept_json::{bounded, first, text_or_nothing};
 use crate::rows::ConstraintConflicts;
+
+/// What a target may report for one request: adjustments of a definition; each is cut when it is shown.
+const MAX_ADJUSTMENTS: usize = 100;
+/// The most values in one of an adjustment: an index has a list of columns.
+const MAX_PARTS_OF_ADJUSTMENT: usize = 256;
 
 /// Options of a job.
 #[derive(Debug, Clone, Serialize)]
@@ -80,8 +86,9 @@ pub struct TableProgress {
     pub chunk: u32,
     /// Number of rows loaded.
     pub rows: u64,
-    /// The cursor sent with that chunk.
-    pub cursor: Option<Json>,
+    /// The cursor sent with that chunk, if that is a text.
+    #[serde(default, deserialize_with = "text_or_nothing")]
+    pub cursor: Option<String>,
     /// Whether the last chunk was loaded.
     pub complete: bool,
     /// Rows that were loaded in their other form.
@@ -95,6 +102,7 @@ pub struct DefineResult {
     /// Its id in the job.
     pub table_id: u32,
     /// What differs from the definition.
+    #[serde(deserialize_with = "first::<MAX_ADJUSTMENTS, _, _>")]
     pub adjustments: Vec<Adjustment>,
     /// The target's SHOW CREATE TABLE of a table; empty if it is very long.
     #[serde(default)]
@@ -107,8 +115,10 @@ pub struct Adjustment {
     /// The path of the field in the definition.
     pub field: String,
     /// The requested value.
+    #[serde(deserialize_with = "bounded::<MAX_PARTS_OF_ADJUSTMENT, _>")]
     pub from: Json,
     /// The value used instead.
+    #[serde(deserialize_with = "bounded::<MAX_PARTS_OF_ADJUSTMENT, _>")]
     pub to: Json,
 }
 

@@ -13,6 +13,7 @@ mod files;
 mod frames;
 mod import;
 mod import_job;
+mod kept_json;
 mod manifest;
 mod outgoing;
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::kept_json::single_values;
+
 /// The maximum length of a version, a name or a setting, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 255;
 /// The maximum length of an address.
@@ -98,7 +100,7 @@ pub struct WordPress {
     pub connection: String,
     /// Constants of its own that wp-config.php and what it loads define: booleans, integers and texts. No secret and no path is
     /// among them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "single_values")]
     pub constants: BTreeMap<String, Value>,
     /// The names of others, with the reason why they are not among [`Self::constants`], such as `secret`.
     #[serde(default)]

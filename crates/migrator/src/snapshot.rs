@@ -9,6 +9,7 @@ use crate::ClientError;
 use crate::cursor::Cursor;
 use crate::definition::{MAX_COLUMNS, MAX_NAME_BYTES};
 use crate::frames::Frames;
+use crate::kept_json;
 use crate::rows::{RowDigest, RowPart, RowsHeader, parts_of};
 
 /// The maximum number of tables of one snapshot.
@@ -95,7 +96,7 @@ impl Snapshot {
         for (at, (kind, payload)) in frames.iter().enumerate() {
             match (kind, open.take()) {
                 (b'H', None) => {
-                    let header: Header = serde_json::from_slice(payload).map_err(|_| wrong())?;
+                    let header: Header = kept_json::parse(payload).ok_or_else(wrong)?;
                     let columns = &header.rows.columns;
                     let is_bounded = (1..=MAX_COLUMNS).contains(&columns.len())
                         && columns.iter().all(|name| name.len() <= MAX_NAME_BYTES);

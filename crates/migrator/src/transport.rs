@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Response as HttpResponse, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -237,11 +237,12 @@ fn verified_json(
     request: &Request<'_>,
     key: &Key,
 ) -> Result<Vec<u8>, ClientError> {
-    let Ok(value) = serde_json::from_slice::<Value>(&body) else {
+    // Until it is verified it may be anything, which takes memory when it is kept.
+    if serde_json::from_slice::<IgnoredAny>(&body).is_err() {
         return Err(ClientError::UnexpectedContent { status: status.as_u16() });
-    };
+    }
     // A 403 is unsigned: without a key the migrator cannot sign.
-    if status == StatusCode::FORBIDDEN && value.as_object().is_some_and(serde_json::Map::is_empty) {
+    if status == StatusCode::FORBIDDEN && is_empty_object(&body) {
         return Err(ClientError::Forbidden);
     }
     if !signature.is_some_and(|s| request.verifies_json(key, status.as_u16(), &body, s)) {
@@ -250,10 +251,14 @@ fn verified_json(
     if status == StatusCode::OK {
         return Ok(body);
     }
-    match serde_json::from_value(value) {
+    match serde_json::from_slice(&body) {
         Ok(error) => Err(ClientError::Migrator { status: status.as_u16(), error: Box::new(error) }),
         Err(_) => Err(ClientError::Malformed("an unknown route")),
     }
+}
+
+fn is_empty_object(json: &[u8]) -> bool {
+    json.trim_ascii().strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii() == b"}")
 }
 
 impl Endpoint {

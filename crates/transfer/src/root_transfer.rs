@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use wpclone_migrator::{
-    AdaptiveBatch, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files, Import,
-    OutgoingPart, PartKind, Root, StoreResult,
+    AdaptiveBatch, ClientError, ContentDigest, ContentHasher, Entry, EntryKind, FileBatch, FileStatus, Files,
+    Import, OutgoingPart, PartKind, Root, StoreResult,
 };
 
 use crate::address_search::{InflateBudget, SearchResult};
@@ -25,16 +25,28 @@ const FRAME_BYTES: usize = 256 << 10;
 /// How often a file is read if it changes.
 const MAX_READS: u32 = 3;
 
+/// The most files of a root that a target may reject: their paths are kept.
+const MAX_REJECTED: usize = 100_000;
+
 /// Parts of files for one request to the target.
 struct Batch {
     files: FileBatch,
+    /// The files that they are of.
+    paths: HashSet<Vec<u8>>,
     /// Files whose last part is in this batch.
     complete: Vec<CompleteFile>,
 }
 
 impl Batch {
     fn new(import: &Import) -> Self {
-        Self { files: import.file_batch(), complete: Vec::new() }
+        Self { files: import.file_batch(), paths: HashSet::new(), complete: Vec::new() }
+    }
+
+    fn part(&mut self, part: &OutgoingPart<'_>, bytes: &[&[u8]]) {
+        if !self.paths.contains(part.path) {
+            self.paths.insert(part.path.to_vec());
+        }
+        self.files.part(part, bytes);
     }
 }
 
@@ -166,10 +178,9 @@ impl<'a> RootTransfer<'a> {
 
     /// Sends the next batch.
     async fn send(&mut self) -> Result<(), TransferError> {
-        let Batch { files, complete } = self.take_batch();
+        let Batch { files, paths, complete } = self.take_batch();
         let stored = store(self.files.import, files, &mut self.target_batch_size).await?;
-        self.record(complete, stored);
-        Ok(())
+        self.record(&paths, complete, stored)
     }
 
     /// Fetches the first files of the queue while the last batch is sent to the target.
@@ -177,11 +188,12 @@ impl<'a> RootTransfer<'a> {
         if self.files.cancel.is_cancelled() {
             return Err(TransferError::Cancelled);
         }
-        let (requests, Batch { files, complete }) = (self.queue.requests(self.root), self.take_batch());
+        let (requests, Batch { files, paths, complete }) =
+            (self.queue.requests(self.root), self.take_batch());
         let sending = store(self.files.import, files, &mut self.target_batch_size);
         let asking = self.files.source.fetch_files(&requests, &mut self.source_batch_size);
         let (stored, files) = tokio::join!(sending, asking);
-        self.record(complete, stored?);
+        self.record(&paths, complete, stored?)?;
         self.receive(&files.map_err(TransferError::Source)?).await
     }
 
@@ -223,7 +235,7 @@ impl<'a> RootTransfer<'a> {
                         mtime: entry.mtime,
                         offset: part.offset,
                     };
-                    self.batch.files.part(&stored, &part.bytes);
+                    self.batch.part(&stored, &part.bytes);
                     self.files.progress.add_files(u64::from(last), received);
                     self.queue.offset += received;
                     if last {
@@ -273,7 +285,7 @@ impl<'a> RootTransfer<'a> {
                 mtime: entry.mtime,
                 offset: offset as u64,
             };
-            self.batch.files.part(&part, &bytes.chunks(FRAME_BYTES).collect::<Vec<_>>());
+            self.batch.part(&part, &bytes.chunks(FRAME_BYTES).collect::<Vec<_>>());
             if last {
                 break;
             }
@@ -328,16 +340,26 @@ impl<'a> RootTransfer<'a> {
             mtime: entry.mtime,
             offset: 0,
         };
-        self.batch.files.part(&part, &[]);
+        self.batch.part(&part, &[]);
     }
 
-    /// Records the files that the target stored and those that it rejected.
-    fn record(&mut self, complete: Vec<CompleteFile>, stored: Option<StoreResult>) {
+    /// Records the files that the target stored and those that it rejected, of those that were sent to it.
+    fn record(
+        &mut self,
+        sent: &HashSet<Vec<u8>>,
+        complete: Vec<CompleteFile>,
+        stored: Option<StoreResult>,
+    ) -> Result<(), TransferError> {
+        let wrong = |what| TransferError::Target(ClientError::Malformed(what));
         for file in stored.into_iter().flat_map(|stored| stored.rejected) {
-            let path = BASE64.decode(&file.path).unwrap_or_default();
+            let path = BASE64.decode(&file.path).ok().filter(|path| sent.contains(path));
+            let path = path.ok_or_else(|| wrong("rejections of files that were not sent"))?;
             if self.refused.insert(path.clone()) {
                 self.omit(&path, OmitReason::RefusedByTarget, file.field);
             }
+        }
+        if self.refused.len() > MAX_REJECTED {
+            return Err(wrong("very many rejected files"));
         }
         for (path, size, digest) in complete {
             if !self.refused.contains(&path) {
@@ -345,6 +367,7 @@ impl<'a> RootTransfer<'a> {
                 self.sent.count(self.root, &path, size, digest, is_hidden);
             }
         }
+        Ok(())
     }
 
     fn omit(&mut self, path: &[u8], why: OmitReason, note: String) {

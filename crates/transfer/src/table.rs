@@ -93,6 +93,14 @@ pub(crate) struct SentRows {
 }
 
 impl TransferredTable {
+    /// Drops unreplaced addresses beyond these. Their numbers stay.
+    pub(crate) fn keep_samples(&mut self, most: usize) {
+        for report in [&mut self.report, &mut self.sent.counts.report] {
+            report.unreplaced_samples.truncate(most);
+            report.unreplaced_samples.shrink_to_fit();
+        }
+    }
+
     /// Records that other rows than before were sent, which the target counted.
     pub(crate) fn update(&mut self, sent: SentRows, target: &RowCount) {
         let counts = sent.loaded();
@@ -184,7 +192,7 @@ impl TableTransfer<'_> {
         keeps_constrained: bool,
     ) -> Result<TransferredTable, ReadError> {
         let checkpoint =
-            resumed.as_ref().and_then(|progress| Checkpoint::from_json(progress.cursor.as_ref()?));
+            resumed.as_ref().and_then(|progress| Checkpoint::from_json(progress.cursor.as_deref()?));
         let (checkpoint, seq, restarts) = match (checkpoint, &resumed) {
             (Some(checkpoint), Some(progress))
                 if checkpoint.complete == progress.complete && checkpoint.fingerprint == self.fingerprint =>

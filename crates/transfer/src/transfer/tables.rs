@@ -1,12 +1,13 @@
 //! The tables, views, triggers and sequences of a transfer.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use wpclone_migrator::{AdaptiveBatch, Definition, Import, Manifest, Table, TableProgress};
 
-use super::Transfer;
+use super::{MAX_SAMPLES, Transfer};
 use crate::byte_budget::ByteBudget;
 use crate::constrained_columns::{ReferredColumns, columns_of_foreign_keys, referred_columns};
 use crate::error::TransferError;
@@ -48,6 +49,19 @@ pub(crate) struct TablesContext<'t> {
     referred: ReferredColumns,
     /// For the rows of all tables, however often each is read.
     budget: ByteBudget,
+    samples: SampleBudget,
+}
+
+/// How many unreplaced addresses of all tables may still be kept with their context: a site may have very many tables.
+struct SampleBudget(AtomicUsize);
+
+impl SampleBudget {
+    /// Takes as many as there are left, at most so many.
+    fn take(&self, wanted: usize) -> usize {
+        let rest = |left: usize| Some(left.saturating_sub(wanted));
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).unwrap_or_default();
+        left.min(wanted)
+    }
 }
 
 impl<'t> TablesContext<'t> {
@@ -62,6 +76,7 @@ impl<'t> TablesContext<'t> {
             names: names.collect(),
             referred: referred_columns(all),
             budget: ByteBudget::of_rows(size_of_tables(all)),
+            samples: SampleBudget(AtomicUsize::new(MAX_SAMPLES)),
         }
     }
 }
@@ -73,12 +88,13 @@ impl Transfer<'_> {
         context: &'t TablesContext<'t>,
     ) -> Result<Vec<TableOutcome<'t>>, TransferError> {
         let (mut transfers, mut outcomes) = (Vec::new(), Vec::new());
+        let known = context.import.info().tables.iter().map(|progress| (progress.name.as_str(), progress));
+        let known: HashMap<&str, &TableProgress> = known.collect();
         for definition in context.all {
             let Definition::Table(table) = definition else { continue };
             match context.plan.definition(definition) {
                 Some(new) => {
-                    let tables = &context.import.info().tables;
-                    let progress = tables.iter().find(|progress| progress.name == new.name());
+                    let progress = known.get(new.name()).copied();
                     let base = context.plan.base(&table.name);
                     let transfer = self.table_transfer(context, Cow::Borrowed(table), base, new);
                     transfers.push(self.table(context, transfer, progress));
@@ -140,7 +156,9 @@ impl Transfer<'_> {
         loop {
             definitions += 1;
             let error = match transfer.run(progress.take()).await {
-                Ok(transferred) => {
+                Ok(mut transferred) => {
+                    transferred
+                        .keep_samples(context.samples.take(transferred.report.unreplaced_samples.len()));
                     return Ok(TableOutcome::Transferred(Box::new((transfer, transferred))));
                 }
                 Err(error) if error.is_about_table() => error,
@@ -226,5 +244,17 @@ impl Transfer<'_> {
             }
         }
         Ok(omitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_tables_together_few_samples_are_kept() {
+        let budget = SampleBudget(AtomicUsize::new(MAX_SAMPLES));
+        assert_eq!(budget.take(MAX_SAMPLES - 10), MAX_SAMPLES - 10);
+        assert_eq!((0..50_000).map(|_| budget.take(100)).sum::<usize>(), 10);
     }
 }

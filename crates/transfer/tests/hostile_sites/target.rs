@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use wpclone_migrator::ClientError;
 use wpclone_transfer::{TransferError, commit, rollback};
@@ -150,6 +152,17 @@ async fn a_target_cannot_reject_what_was_not_sent() {
         Reply::Json(200, json!({ "stored": 0, "rejected": vec![file; 5000] }))
     });
     assert!(matches!(failure(target).await, ClientError::Malformed(_)));
+
+    // One of them was not sent: whatever a target names would be kept.
+    let target = FakeSite::new().with("store-files", |_| {
+        let file =
+            json!({ "root": "uploads", "path": BASE64.encode("elsewhere".repeat(1000)), "field": "path" });
+        Reply::Json(200, json!({ "stored": 0, "rejected": [file] }))
+    });
+    assert!(matches!(
+        failure(target).await,
+        ClientError::Malformed("rejections of files that were not sent")
+    ));
 
     let target = FakeSite::new().with("swap", |_| {
         let names: Vec<_> =
