@@ -66,8 +66,9 @@ impl CloneDatabase {
         let account = account(schema);
         let mut dropped = Ok(());
         for _ in 0..DROP_ATTEMPTS {
-            // A statement without end would lock the tables.
+            // A statement without end would lock the tables, and so would a prepared transaction.
             self.run(&account.lock_sql()).await.map_err(refused)?;
+            self.client.roll_back_prepared().await.map_err(refused)?;
             dropped = self.run(&account.drop_sql()).await;
             if dropped.is_ok() {
                 break;

@@ -12,7 +12,7 @@ use wpclone_provision::{
 
 use crate::binaries::Binaries;
 use crate::database_config::ARIA_CHECKPOINT_SECONDS;
-use crate::database_sessions::{self, Sessions, XaTransaction};
+use crate::database_sessions::{self, Sessions};
 
 /// How often dropping a schema is tried: connections that are ended may hold its tables for a moment.
 const DROP_ATTEMPTS: u32 = 4;
@@ -81,7 +81,7 @@ impl DatabaseAdmin {
         for _ in 0..DROP_ATTEMPTS {
             // Nobody uses the schema any more, but a statement without end or a prepared transaction locks its tables.
             self.lock_account(name).await?;
-            self.roll_back_prepared(&self.sessions().await?.prepared).await;
+            self.client.roll_back_prepared().await?;
             dropped = self.run("", drop.as_bytes()).await.map(|_| ());
             if dropped.is_ok() {
                 break;
@@ -103,7 +103,7 @@ impl DatabaseAdmin {
         self.run("", sql.as_bytes()).await.map(|_| ())
     }
 
-    /// The connections of clones, their transactions, and prepared transactions.
+    /// The connections of clones, and their transactions.
     pub(crate) async fn sessions(&self) -> io::Result<Sessions> {
         Ok(Sessions::parse(&self.query(database_sessions::QUERY).await?))
     }
@@ -175,15 +175,6 @@ impl DatabaseAdmin {
             sql.extend(format!("{statement} `{schema}`.`{}`;\n", name.replace('`', "``")).into_bytes());
         }
         self.client.call(&["--force"], &sql, DATABASE_CALL_TIMEOUT).await.map(drop)
-    }
-
-    /// Rolls back prepared transactions that belong to no connection any more: they would keep their locks, and the undo
-    /// logs of all users, for ever.
-    pub(crate) async fn roll_back_prepared(&self, prepared: &[XaTransaction]) {
-        for transaction in prepared {
-            // A transaction of a connection that still exists is refused.
-            let _ = self.query(&transaction.rollback()).await;
-        }
     }
 
     /// All schemas except the server's own.

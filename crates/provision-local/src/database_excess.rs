@@ -148,7 +148,7 @@ mod tests {
             Session { memory: 80, ..session(7, "memory", None, None) },
             session(8, "clone-files", None, None),
         ];
-        let sessions = Sessions { all, prepared: Vec::new() };
+        let sessions = Sessions { all };
         let files = ServerFiles {
             temporary_tables: [(1, 100), (4, 60), (5, 60)].into(),
             open_files: [("good".into(), 100), ("clone@002dfiles".into(), 101)].into(),
@@ -176,7 +176,7 @@ mod tests {
             session(2, "b", Some(5), Some((2, 900))),
             session(3, "c", None, Some((9, 1))),
         ];
-        let sessions = Sessions { all, prepared: Vec::new() };
+        let sessions = Sessions { all };
         let large = |change: fn(&mut ServerFiles)| {
             let mut files = ServerFiles::default();
             change(&mut files);

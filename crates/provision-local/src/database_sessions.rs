@@ -2,20 +2,17 @@
 
 use std::time::Duration;
 
-/// The statements whose rows [`Sessions::parse`] reads. Only clones' connections are listed; all prepared transactions are.
+/// The statements whose rows [`Sessions::parse`] reads. Only clones' connections are listed.
 pub(crate) const QUERY: &str = "\
     SELECT 'session', ID, USER, COMMAND, TIME_MS, MEMORY_USED, TID FROM information_schema.PROCESSLIST \
     WHERE USER NOT IN ('root', 'system user', 'unauthenticated user'); \
     SELECT 'transaction', trx_mysql_thread_id, TIMESTAMPDIFF(SECOND, trx_started, NOW()), trx_rows_modified \
-    FROM information_schema.INNODB_TRX; \
-    XA RECOVER";
+    FROM information_schema.INNODB_TRX";
 
 /// The connections of clones, and what they do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sessions {
     pub(crate) all: Vec<Session>,
-    /// Prepared transactions, of any connection or of none.
-    pub(crate) prepared: Vec<XaTransaction>,
 }
 
 /// A connection of a clone.
@@ -40,14 +37,6 @@ pub(crate) struct Transaction {
     pub(crate) rows_modified: u64,
 }
 
-/// A prepared transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct XaTransaction {
-    format: i64,
-    global: Vec<u8>,
-    branch: Vec<u8>,
-}
-
 impl Sessions {
     /// Reads what the client printed for [`QUERY`]. Lines that are not understood are left out.
     pub(crate) fn parse(output: &[u8]) -> Self {
@@ -61,9 +50,6 @@ impl Sessions {
                     if let Some(session) = sessions.all.iter_mut().find(|s| Some(s.id) == id) {
                         session.transaction = transaction;
                     }
-                }
-                [format, global, branch, data] => {
-                    sessions.prepared.extend(XaTransaction::parse(format, global, branch, data));
                 }
                 _ => {}
             }
@@ -96,43 +82,8 @@ impl Transaction {
     }
 }
 
-impl XaTransaction {
-    fn parse(format: &[u8], global: &[u8], branch: &[u8], data: &[u8]) -> Option<Self> {
-        let (global, branch): (usize, usize) = (number(global)?, number(branch)?);
-        let format = number(format)?;
-        let mut data = unescape(data);
-        (data.len() == global + branch).then_some(())?;
-        let branch = data.split_off(global);
-        Some(Self { format, global: data, branch })
-    }
-
-    /// The statement that rolls it back. Its name is what a clone chose, so it is written in hex digits.
-    pub(crate) fn rollback(&self) -> String {
-        let Self { format, global, branch } = self;
-        format!("XA ROLLBACK X'{}', X'{}', {format}", hex::encode(global), hex::encode(branch))
-    }
-}
-
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// Undoes the escapes of the client's `--batch`.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let (mut bytes, mut result) = (text.iter().copied(), Vec::with_capacity(text.len()));
-    while let Some(byte) = bytes.next() {
-        result.push(match byte {
-            b'\\' => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(b't') => b'\t',
-                Some(b'0') => 0,
-                Some(other) => other,
-                None => b'\\',
-            },
-            other => other,
-        });
-    }
-    result
 }
 
 #[cfg(test)]
@@ -140,9 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_and_transactions_are_read_and_names_of_prepared_transactions_are_only_bytes() {
-        let output = b"session\t7\tclone-a\tQuery\t1234.567\t99\t11\nsession\t8\tclone-b\tSleep\t5.1\t1\t12\n\
-            transaction\t8\t61\t5\ntransaction\t0\t9\t9\n77\t20\t4\tev'; drop table x;--b\\n\\t\\\\\nnonsense\n";
+    fn connections_and_transactions_are_read() {
+        let output =
+            b"session\t7\tclone-a\tQuery\t1234.567\t99\t11\nsession\t8\tclone-b\tSleep\t5.1\t1\t12\n\
+            transaction\t8\t61\t5\ntransaction\t0\t9\t9\nnonsense\n";
         let sessions = Sessions::parse(output);
         let transaction = Transaction { age: Duration::from_secs(61), rows_modified: 5 };
         let first = Session {
@@ -157,9 +109,5 @@ mod tests {
         let second =
             Session { id: 8, user, statement: None, memory: 1, thread: 12, transaction: Some(transaction) };
         assert_eq!(sessions.all, [first, second]);
-        let rollback = sessions.prepared[0].rollback();
-        let (global, branch) = (hex::encode("ev'; drop table x;--"), hex::encode("b\n\t\\"));
-        assert_eq!(rollback, format!("XA ROLLBACK X'{global}', X'{branch}', 77"));
-        assert_eq!(sessions.prepared.len(), 1);
     }
 }

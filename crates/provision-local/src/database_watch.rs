@@ -47,14 +47,22 @@ pub(crate) struct WatchedServer {
 pub(crate) async fn watch(server: WatchedServer) -> AbortOnDropHandle<()> {
     let process = server_process(server.admin.socket()).await;
     AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut ticks = interval(QUICK_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = DatabaseWatch::new(server, process);
-        loop {
-            ticks.tick().await;
-            watch.check_process().await;
-        }
+        let rolls_back = roll_back_prepared(server.admin.clone());
+        let watches = DatabaseWatch::new(server, process).run();
+        // Side by side: rolling back may take long, and clones can prepare any number of transactions.
+        tokio::join!(watches, rolls_back);
     }))
+}
+
+/// Rolls back prepared transactions, without an end.
+async fn roll_back_prepared(admin: DatabaseAdmin) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A server that does not answer is restarted by others.
+        let _ = admin.client().roll_back_prepared().await;
+    }
 }
 
 /// What of a server's memory is used up.
@@ -92,6 +100,16 @@ impl DatabaseWatch {
             writes: None,
             memory: MemoryUse::default(),
             acted_at: None,
+        }
+    }
+
+    /// Watches without an end.
+    async fn run(mut self) {
+        let mut ticks = interval(QUICK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.check_process().await;
         }
     }
 
@@ -146,7 +164,6 @@ impl DatabaseWatch {
             tracing::warn!(clone = %session.user, why, "a database connection of a clone is closed");
         }
         self.server.admin.kill(excessive.into_keys()).await;
-        self.server.admin.roll_back_prepared(&sessions.prepared).await;
     }
 
     /// The connections that may keep Aria's log, when that is too large. It is kept as long as a statement runs, or tables are

@@ -9,6 +9,7 @@ mod database_client;
 mod error;
 mod owner_share;
 mod php_limits;
+mod prepared_transactions;
 mod provisioner;
 mod random;
 mod source_config;

@@ -235,6 +235,48 @@ async fn assert_statements_and_transactions_end(lab: &Lab, one: &CloneInfo, two:
     assert!(responds(one).await && responds(two).await);
 }
 
+/// A program that prepares transactions and leaves them, as long as the file `going-on` is there, for four minutes at most. The
+/// file `many` says that there are many.
+fn preparing() -> String {
+    format!(
+        "<?php require __DIR__ . '/wp-load.php'; {CONNECT} $db->query('CREATE TABLE IF NOT EXISTS p (a INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB'); \
+         $end = microtime(true) + 240; \
+         for ($i = 0; file_exists(__DIR__ . '/going-on') && microtime(true) < $end; $i++) {{ \
+             clearstatcache(); $c = $connect(); \
+             foreach ([\"XA START '$i'\", 'INSERT INTO p VALUES (NULL)', \"XA END '$i'\", \"XA PREPARE '$i'\"] as $sql) $c->query($sql); \
+             $c->close(); if ($i == 3000) file_put_contents(__DIR__ . '/many', 'x'); \
+         }} unlink(__DIR__ . '/going-on');"
+    )
+}
+
+pub(crate) async fn a_clone_that_prepares_transactions_all_the_time_is_watched_like_any_other() {
+    let (lab, attackers) = limited().await;
+    for one in attackers {
+        lab.put(&one.name, "preparing.php", &preparing());
+        lab.put(&one.name, "going-on", "x");
+        let preparing = request(format!("{}/preparing.php", one.url));
+        let [going_on, many] = ["going-on", "many"].map(|file| lab.tree(&one.name).join(file));
+        until("many prepared transactions", async || many.is_file()).await;
+        let endless = format!(
+            "{CONNECT} $db->query('SET SESSION max_statement_time = 0'); \
+             echo $db->query(\"SELECT BENCHMARK(1000000000000, MD5('a'))\") ? 'ended' : 'closed';"
+        );
+        // Looking at the server has to take as long as before, however many have been prepared since.
+        for _ in 0..4 {
+            assert_eq!(lab.eval(&one, true, &endless).await, "closed");
+            assert!(going_on.is_file(), "transactions were still being prepared");
+        }
+        fs::remove_file(going_on).expect("removed");
+        let left = format!(
+            "{CONNECT} for ($i = 0; $i < 600 && $db->query('XA RECOVER')->num_rows; $i++) usleep(100000); \
+             echo $i < 600 ? 'rolled back' : 'prepared';"
+        );
+        assert_eq!(lab.eval(&one, true, &left).await, "rolled back");
+        drop(preparing);
+    }
+    lab.end().await;
+}
+
 pub(crate) async fn a_clone_that_locks_its_tables_is_deleted_all_the_same() {
     let lab = Lab::start().await;
     let begin = format!(

@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         database::sql_of_a_clone_reaches_no_file_and_no_other_schema,
         database::connections_of_a_clone_that_never_log_in_keep_nobody_from_the_database,
         database::statements_and_transactions_without_end_are_ended,
+        database::a_clone_that_prepares_transactions_all_the_time_is_watched_like_any_other,
         database::a_clone_that_locks_its_tables_is_deleted_all_the_same,
         database::temporary_tables_and_memory_of_a_clone_are_bounded,
         database_bounds::a_clone_that_fills_the_servers_memory_is_stopped_and_no_statement_of_another_fails,
