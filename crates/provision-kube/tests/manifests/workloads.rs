@@ -80,6 +80,25 @@ fn a_browsers_container_has_none_of_its_workers_secrets_and_ends_after_it() {
 }
 
 #[test]
+fn a_session_of_the_clones_database_is_bounded() {
+    let objects = local();
+    let arguments = &container(&objects, "wpclone-database", "mariadb")["args"];
+    let has = |argument: &str| arguments.as_array().unwrap().iter().any(|one| one == argument);
+    // A session can lower these two, and cannot raise them.
+    for limit in ["max-session-mem-used=128M", "tmp-disk-table-size=1G"] {
+        assert!(has(&format!("--{limit}")) && has(&format!("--maximum-{limit}")), "{limit}");
+    }
+    for off in [
+        "--local-infile=0",
+        "--skip-symbolic-links",
+        "--plugin-dir=/nonexistent",
+        "--innodb-stats-persistent=OFF",
+    ] {
+        assert!(has(off), "{off}");
+    }
+}
+
+#[test]
 fn the_api_is_told_how_workers_are_scaled() {
     let objects = local();
     let rule = |scaler: &&Value| {
