@@ -144,6 +144,12 @@ async fn a_browser_runs_in_chromiums_sandbox_as_a_user_of_its_own_and_reaches_no
     assert_ne!(network("self")?, network(&first.pid.to_string())?);
     assert_ne!(network(&second.pid.to_string())?, network(&first.pid.to_string())?);
 
+    // What a page stores is bounded: Chromium itself allows each of its origins some GiB.
+    let profile = first.command.split(' ').find_map(|word| word.strip_prefix("--user-data-dir="));
+    let space = rustix::fs::statvfs(format!("/proc/{}/root{}", first.pid, profile.expect("a profile")));
+    let bytes = space.map(|space| space.f_blocks * space.f_frsize).map_err(std::io::Error::from)?;
+    assert!(bytes <= 1 << 30, "{bytes}");
+
     // In the sandbox of a browser whose main process was taken over.
     let urls = [app.redis.url(), app.api.url(), app.workers[0].url(), one.url()];
     let ports: Vec<&str> = urls.iter().map(|url| port(url)).collect();

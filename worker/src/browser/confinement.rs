@@ -28,6 +28,9 @@ const READ_ONLY: [&str; 8] = [
     "/var/cache/fontconfig",
 ];
 
+/// The most bytes in a browser's own /tmp, which is memory: its profile, and what its processes share. A profile has some 20 MB.
+const TMP_BYTES: &str = "1073741824";
+
 /// How browsers are confined on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BrowserConfinement {
@@ -79,7 +82,13 @@ pub(super) fn bubblewrap_args(
         "ALL",
         "--dev",
         "/dev",
+        // The driver creates the browser's profile there, which a page can fill: Chromium allows each of its origins some GiB.
+        "--size",
+        TMP_BYTES,
         "--tmpfs",
+        "/tmp",
+        "--setenv",
+        "TMPDIR",
         "/tmp",
     ]
     .map(str::to_owned)

@@ -16,6 +16,9 @@ use tower_service::Service;
 
 /// The most bytes of one answer. Pictures have some 300 KB, pages that we ask for at most 4 MiB in base64.
 const MAX_ANSWER: usize = 8 << 20;
+/// The most bytes of one answer that may begin a list or an object. In memory each takes a thousand bytes, and a page can have
+/// our scripts return what it likes. Pages of 1 MiB with much code have some ten thousand.
+const MAX_PARTS: usize = 1 << 17;
 
 /// Where a driver listens.
 #[derive(Debug, Clone)]
@@ -81,17 +84,31 @@ impl Service<http::Uri> for LimitedConnector {
 
     fn call(&mut self, _: http::Uri) -> Self::Future {
         let driver = self.0.clone();
-        Box::pin(
-            async move { Ok(TokioIo::new(Limited { stream: driver.connect().await?, left: MAX_ANSWER })) },
-        )
+        Box::pin(async move {
+            let stream = driver.connect().await?;
+            Ok(TokioIo::new(Limited { stream, bytes_left: MAX_ANSWER, parts_left: MAX_PARTS }))
+        })
     }
 }
 
-/// A connection that breaks when more than [`MAX_ANSWER`] bytes come after the last that went.
+/// A connection that breaks when more than [`MAX_ANSWER`] bytes or [`MAX_PARTS`] come after the last byte that went.
 pub(super) struct Limited {
     stream: Box<dyn DriverStream>,
-    left: usize,
+    bytes_left: usize,
+    parts_left: usize,
 }
+
+impl Limited {
+    /// Counts what came; an error when it is too much.
+    fn count(&mut self, came: &[u8]) -> io::Result<()> {
+        let parts = came.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+        let left = self.bytes_left.checked_sub(came.len()).zip(self.parts_left.checked_sub(parts));
+        (self.bytes_left, self.parts_left) =
+            left.ok_or_else(|| io::Error::other("a response of the driver is too large"))?;
+        Ok(())
+    }
+}
+
 impl Connection for Limited {
     fn connected(&self) -> Connected {
         Connected::new()
@@ -106,17 +123,14 @@ impl AsyncRead for Limited {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        match self.left.checked_sub(buf.filled().len() - before) {
-            Some(left) => self.left = left,
-            None => return Poll::Ready(Err(io::Error::other("a response of the driver is too large"))),
-        }
+        self.count(&buf.filled()[before..])?;
         read
     }
 }
 
 impl AsyncWrite for Limited {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.left = MAX_ANSWER;
+        (self.bytes_left, self.parts_left) = (MAX_ANSWER, MAX_PARTS);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -126,5 +140,39 @@ impl AsyncWrite for Limited {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_with_very_many_parts_breaks_its_connection() {
+        for (parts, is_read) in [(MAX_PARTS, true), (MAX_PARTS + 1, false)] {
+            let (mut driver, ours) = UnixStream::pair().unwrap();
+            let mut ours = Limited { stream: Box::new(ours), bytes_left: MAX_ANSWER, parts_left: MAX_PARTS };
+            let answers = tokio::spawn(async move {
+                let mut question = [0; 1];
+                for _ in 0..2 {
+                    driver.read_exact(&mut question).await?;
+                    driver.write_all(&b"[".repeat(parts)).await?;
+                }
+                io::Result::Ok(())
+            });
+            let mut answer = vec![0; parts];
+            for _ in 0..2 {
+                ours.write_all(b"?").await.unwrap();
+                let read = ours.read_exact(&mut answer).await;
+                assert_eq!(read.is_ok(), is_read, "{parts}");
+                if !is_read {
+                    break;
+                }
+            }
+            drop(ours);
+            let _ = answers.await.unwrap();
+        }
     }
 }

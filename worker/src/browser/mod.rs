@@ -14,6 +14,7 @@ mod driver;
 mod fetch;
 mod install_record;
 mod installation;
+mod json_page;
 mod limited_connector;
 mod local_driver;
 mod other_origins;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
-use serde_json::Value;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
@@ -13,6 +12,7 @@ use wpclone_task::{
     AnsweredPage, Code, PageAnswer, PageKind, PageQuestion, Problem, SiteText, SiteUrl, is_interpreted,
 };
 
+use super::json_page::JsonPage;
 use super::page_origins::{Origins, origins};
 use super::php_error::php_error_in_content;
 use super::wordpress::is_wordpress;
@@ -223,9 +223,9 @@ fn describe(response: &SiteResponse) -> PageAnswer {
         answer.redirects_to = Some(to.origin().ascii_serialization().into());
         return answer;
     }
-    if let Some(json) = response.json::<Value>() {
+    if let Some(json) = response.json::<JsonPage>() {
         answer.kind = PageKind::Json;
-        answer.reported_address = json.get("url").and_then(Value::as_str).map(SiteText::from);
+        answer.reported_address = json.url().map(SiteText::from);
         return answer;
     }
     let (text_chars, letters, shows_something, title, says) = response.page(|page| {

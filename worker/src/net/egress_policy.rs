@@ -1,9 +1,11 @@
 //! Which addresses may be connected to.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 
-use tokio::net::lookup_host;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use url::Url;
 
@@ -12,6 +14,8 @@ use super::{AllowedNetworks, normalize_host};
 
 /// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
+/// The most names that a task looks up at once: as many as a browser has connections to its proxy.
+const MAX_LOOKUPS: usize = 32;
 /// The ports of web servers, which everybody can reach at a public address.
 const WEB_PORTS: [u16; 2] = [80, 443];
 /// An address of TEST-NET-1 (RFC 5737), which no machine has.
@@ -46,6 +50,17 @@ pub(crate) struct EgressPolicy {
     named: Vec<Endpoint>,
     /// The clone that the task made.
     clone: Option<Endpoint>,
+    lookups: Lookups,
+}
+
+/// Permits for looking up names.
+#[derive(Debug, Clone)]
+struct Lookups(Arc<Semaphore>);
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_LOOKUPS)))
+    }
 }
 
 /// A host without a final dot, and a port.
@@ -62,6 +77,7 @@ impl EgressRules {
             rules: self.clone(),
             named: named.into_iter().filter_map(endpoint).collect(),
             clone: clone.and_then(endpoint),
+            lookups: Lookups::default(),
         }
     }
 }
@@ -98,7 +114,7 @@ impl EgressPolicy {
         }
         let all = match clones.and_then(|clones| clones.listener) {
             Some(listener) => vec![listener],
-            None => resolve(host, port).await?,
+            None => self.lookups.resolve(host, port).await?,
         };
         // A clone that the owner named has to be in a network that sites may be in, as any site.
         let is_allowed = |address: &SocketAddr| {
@@ -128,10 +144,29 @@ impl EgressRules {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
-    let found =
-        timeout(CONNECT_DEADLINE, lookup_host((host, port))).await.map_err(timed_out)?.map_err(failed)?;
-    Ok(found.take(MAX_ADDRESSES).collect())
+impl Lookups {
+    /// The addresses of a host.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectOutcome> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        timeout(CONNECT_DEADLINE, self.look_up(host, port)).await.map_err(timed_out)?.map_err(failed)
+    }
+
+    /// Looks up a name in a thread of its own. It takes as long as the system's resolver waits for name servers, which are a
+    /// stranger's, also when nobody waits for it any more: the runtime's threads would be in use for as long.
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let (found, answer) = oneshot::channel();
+        let host = host.to_owned();
+        thread::Builder::new().name("lookup".into()).spawn(move || {
+            let _permit = permit;
+            let all = (host.as_str(), port).to_socket_addrs();
+            // Nobody may wait for it any more.
+            let _ = found.send(all.map(|all| all.take(MAX_ADDRESSES).collect()));
+        })?;
+        answer.await.map_err(io::Error::other)?
+    }
 }
 
 fn endpoint(url: &Url) -> Option<Endpoint> {

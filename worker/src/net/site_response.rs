@@ -89,6 +89,11 @@ impl SiteResponse {
         whole.or_else(|| serde_json::from_slice(surrounded_json(&self.body)?).ok())
     }
 
+    /// Whether the body is JSON, as [`Self::json`] reads it. Nothing of it is kept.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json::<IgnoredAny>().is_some()
+    }
+
     /// Reads the page. Returns the default when the body cannot be parsed within bounds, as if nothing was found.
     pub(crate) fn page<T: Default>(&self, read: impl FnOnce(&HtmlPage) -> T) -> T {
         // Parsing takes up to a second: other tasks must go on meanwhile.

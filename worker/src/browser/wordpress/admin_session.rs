@@ -136,8 +136,7 @@ fn is_blocked(response: &SiteResponse) -> bool {
         429 => !response.is_by_server(),
         status => matches!(status, 403 | 406 | 412 | 418 | 451 | 501),
     };
-    response.is_challenge()
-        || rejected && response.json::<serde_json::Value>().is_none() && !response.is_error_page()
+    response.is_challenge() || rejected && !response.is_json() && !response.is_error_page()
 }
 
 /// A response without the obstacles that any page may show.
@@ -155,7 +154,7 @@ fn checked(response: SiteResponse) -> StepResult<SiteResponse> {
         let detail = "A firewall in front of the site blocks wp-admin.";
         return Err(StepError::shown(Code::EdgeChallenge, detail, &response).into());
     }
-    let is_rest = response.status == 501 || response.json::<serde_json::Value>().is_some();
+    let is_rest = response.status == 501 || response.is_json();
     match site_discovery::status_error(&response).filter(|_| !is_rest) {
         Some(error) => Err(error),
         None => Ok(response),

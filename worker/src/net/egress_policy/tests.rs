@@ -1,5 +1,7 @@
 use super::*;
 
+use self::namespace::{is_in_namespace, run_in_namespace};
+
 const LISTENER: &str = "127.0.0.1:8090";
 
 fn rules(networks: &str, host: &str) -> EgressRules {
@@ -102,4 +104,6 @@ fn only_addresses_of_interfaces_are_this_machines() {
     }
 }
 
+mod namespace;
 mod rebinding;
+mod silent_names;

@@ -1,7 +1,6 @@
-//! DNS rebinding: a name server of the attacker's gives another address at each request. The test runs in a network
-//! namespace of its own, with that name server in its /etc/resolv.conf and a public address on its loopback interface.
+//! DNS rebinding: a name server of the attacker's gives another address at each request. The test has a public address on its
+//! loopback interface.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
@@ -14,8 +13,6 @@ use crate::net::{EgressProxy, direct_client, proxied_client};
 
 const NAME: &str = "net::egress_policy::tests::rebinding::\
     a_name_that_changes_its_address_never_leads_to_an_address_that_was_not_checked";
-/// Set in the namespace.
-const IN_NAMESPACE: &str = "WPCLONE_TEST_IN_NAMESPACE";
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 4, 4);
 const PRIVATE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SITE: &str = "http://rebinding.example/";
@@ -23,23 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_name_that_changes_its_address_never_leads_to_an_address_that_was_not_checked() {
-    if std::env::var_os(IN_NAMESPACE).is_some() {
+    if is_in_namespace() {
         return attack().await;
     }
-    let resolver = tempfile::NamedTempFile::new().unwrap();
-    fs::write(resolver.path(), "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n").unwrap();
-    let ran = Command::new("bwrap")
-        .args(["--unshare-user", "--unshare-net", "--uid", "0", "--gid", "0", "--cap-add", "ALL"])
-        .args(["--dev-bind", "/", "/", "--ro-bind"])
-        .arg(resolver.path())
-        .args(["/etc/resolv.conf", "--"])
-        .arg(std::env::current_exe().unwrap())
-        .args([NAME, "--exact", "--nocapture"])
-        .env(IN_NAMESPACE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.success() && text.contains("1 passed"), "{ran:#?}");
+    run_in_namespace(NAME);
 }
 
 /// The addresses that the name server gives: in turn public, private, and both.
