@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 use url::Url;
 use wpclone_migrator::{Client, Key, Manifest};
@@ -42,9 +41,9 @@ pub(super) async fn find(
     if linked.is_empty() {
         return aliases.into_iter().collect();
     }
-    let own_addresses = addresses(site.url()).await;
+    let own_addresses = addresses(visitor, site.url()).await;
     let resolved = linked.iter().map(async |url| {
-        let shared = !addresses(url).await.is_disjoint(&own_addresses);
+        let shared = !addresses(visitor, url).await.is_disjoint(&own_addresses);
         shared.then_some(url)
     });
     let candidates = futures_util::future::join_all(resolved).await;
@@ -61,10 +60,7 @@ pub(super) async fn find(
 }
 
 /// The addresses of a host; none if it does not resolve in time.
-async fn addresses(url: &Url) -> BTreeSet<IpAddr> {
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return BTreeSet::new();
-    };
-    let found = timeout(RESOLVE_DEADLINE, lookup_host((host.trim_matches(['[', ']']), port))).await;
-    found.ok().and_then(Result::ok).into_iter().flatten().map(|address| address.ip()).collect()
+async fn addresses(visitor: &SiteClient, url: &Url) -> BTreeSet<IpAddr> {
+    let found = timeout(RESOLVE_DEADLINE, visitor.addresses_of(url)).await;
+    found.into_iter().flatten().collect()
 }

@@ -125,6 +125,11 @@ impl EgressPolicy {
         if allowed.is_empty() && !all.is_empty() { Err(ConnectOutcome::Denied) } else { Ok(allowed) }
     }
 
+    /// The addresses of a host, whether they are allowed or not; none if it does not resolve.
+    pub(super) async fn all_addresses(&self, host: &str, port: u16) -> Vec<SocketAddr> {
+        self.lookups.resolve(host, port).await.unwrap_or_default()
+    }
+
     fn allows(&self, address: SocketAddr) -> bool {
         let networks = &self.rules.networks;
         // At its own public addresses this machine may serve to itself what a firewall keeps from others.

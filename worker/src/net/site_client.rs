@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 use url::Url;
 use wpclone_task::{Code, Problem};
 
-use super::{Body, ConnectOutcome, EgressProxy, SiteRequest, SiteResponse};
+use super::{Body, ConnectOutcome, EgressProxy, SiteRequest, SiteResponse, normalize_host};
 
 /// The most bytes of a response that are read. The largest pages of wp-admin have some 500 KB.
 const MAX_BODY: usize = 4 << 20;
@@ -89,6 +90,15 @@ impl SiteClient {
     /// The client without the session's cookies, for requests that authenticate in another way.
     pub(crate) fn without_cookies(&self) -> &Client {
         &self.without_cookies
+    }
+
+    /// The addresses of a URL's host, also those that may not be connected to; none if it does not resolve.
+    pub(crate) async fn addresses_of(&self, url: &Url) -> Vec<IpAddr> {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Vec::new();
+        };
+        let all = self.proxy.policy().all_addresses(&normalize_host(host), port).await;
+        all.iter().map(SocketAddr::ip).collect()
     }
 
     /// Adds a cookie of the browser.

@@ -21,7 +21,11 @@ async fn names_that_no_server_answers_take_no_thread_from_others() {
         let policy = EgressPolicy::default();
         for name in 0..NAMES_OF_TASK {
             let policy = policy.clone();
-            lookups.spawn(async move { policy.addresses(&format!("n{name}.t{task}.example"), 80).await });
+            lookups.spawn(async move {
+                let name = format!("n{name}.t{task}.example");
+                assert!(policy.all_addresses(&name, 80).await.is_empty());
+                policy.addresses(&name, 80).await
+            });
         }
     }
     tokio::task::yield_now().await;
