@@ -57,11 +57,15 @@ pub(crate) struct Answer {
 impl Installation {
     /// Installs it, unless another test has.
     pub(crate) async fn start(cluster: Cluster) -> Result<Self> {
-        let mut installed = INSTALLED.write().await;
+        let mut installed = INSTALLED.read().await;
         if installed.is_none() {
-            *installed = Some(install(&cluster).await?);
+            drop(installed);
+            let mut missing = INSTALLED.write().await;
+            if missing.is_none() {
+                *missing = Some(install(&cluster).await?);
+            }
+            installed = missing.downgrade();
         }
-        let installed = installed.downgrade();
         let token = installed.as_deref();
         // Forwarded ports and clients belong to the runtime of the test that has made them.
         let api = cluster.forward(SERVICE, "service/wpclone-api", 8080).await?;
