@@ -1,6 +1,7 @@
 //! Creates clones.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::api::{DynamicObject, ObjectMeta, PostParams};
 use serde_json::json;
@@ -8,7 +9,7 @@ use wpclone_provision::{
     CloneInfo, CloneName, CloneSpec, Isolation, ProvisionError, SourceFacts, most_of_one_owner, table_prefix,
 };
 
-use crate::api_error::{already_exists, failed};
+use crate::api_error::{already_exists, failed, is_quota_uncounted};
 use crate::clone_database::SchemaPrefix;
 use crate::clone_secret::{self, CloneKeys};
 use crate::cluster::{Cluster, Listing};
@@ -17,6 +18,10 @@ use crate::wordpress_clone::{
     CLONE_LABEL, CREATED_ANNOTATION, DATABASE_FINALIZER, Instance, WordPressCloneIngress,
     WordPressCloneResources, WordPressCloneSpec, WordPressCloneStorage,
 };
+
+/// How long a quota may take to be counted; Kubernetes looks for new kinds each 30 seconds.
+const QUOTA_COUNT_LIMIT: Duration = Duration::from_secs(90);
+const QUOTA_COUNT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// Creates a clone, or finishes what another call has begun. A failure leaves nothing.
@@ -66,12 +71,24 @@ impl Cluster {
         self.definition.check().await?;
         self.check_limits(spec).await?;
         let object = self.new_instance(spec)?;
-        match self.instances.create(&PostParams::default(), &object).await {
+        match self.insert(&object).await {
             Ok(_) => {}
             Err(error) if already_exists(&error) => {}
             Err(error) => return Err(failed("creating a clone")(error)),
         }
         self.require(&spec.name).await
+    }
+
+    /// Where the quota has not been counted yet, nobody can create anything, so others may wait for this.
+    async fn insert(&self, object: &DynamicObject) -> Result<DynamicObject, kube::Error> {
+        let began = tokio::time::Instant::now();
+        loop {
+            match self.instances.create(&PostParams::default(), object).await {
+                Err(error) if is_quota_uncounted(&error) && began.elapsed() < QUOTA_COUNT_LIMIT => {}
+                other => return other,
+            }
+            tokio::time::sleep(QUOTA_COUNT_PAUSE).await;
+        }
     }
 
     async fn check_limits(&self, spec: &CloneSpec) -> Result<(), ProvisionError> {
