@@ -148,10 +148,11 @@ build_image() {
         die "the image $image could not be built"
     # Engines build nothing anew that is the same; an archive of a gigabyte is not written anew either.
     id=$(image_id "$image")
-    if [ -e "$archive" ] && [ "$(cat "$archive.id" 2>/dev/null)" = "$id" ]; then
+    if [ -n "$id" ] && [ -e "$archive" ] && [ "$(cat "$archive.id" 2>/dev/null)" = "$id" ]; then
         say "$image is as it was: $archive"
         return
     fi
+    rm -f "$archive.id" # of an archive that is half written nothing is known
     engine_save "$image" "$archive"
     echo "$id" >"$archive.id"
     say "$image after $((SECONDS - began)) s, $(du -m "$archive" | cut -f1) MiB: $archive"

@@ -32,6 +32,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// The deadline of a request with its response: a clone's own proxy ends a response within eight minutes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// The most bytes of a response that wait for its reader; a head has to fit, and a clone's own proxy sends none that is longer.
+const MAX_RESPONSE_BUFFER: usize = 128 << 10;
 /// The most requests of one clone at once, so that no clone takes all connections.
 const MAX_REQUESTS: usize = 128;
 /// What answers that the router itself runs.
@@ -97,14 +99,15 @@ impl ClusterClones {
         }
         let connected = async {
             loop {
-                if let Ok(stream) = TcpStream::connect(&found[..]).await {
-                    return stream;
+                match TcpStream::connect(&found[..]).await {
+                    Err(error) if is_of_service(&error) => sleep(CONNECT_PAUSE).await,
+                    ended => return ended,
                 }
-                sleep(CONNECT_PAUSE).await;
             }
         };
         // After that, its pod starts or is being replaced.
-        timeout(CONNECT_TIMEOUT, connected).await.map_err(|_| pages::starting())
+        let connected = timeout(CONNECT_TIMEOUT, connected).await.map_err(|_| pages::starting())?;
+        connected.map_err(|error| no_answer(name, &error))
     }
 
     /// One connection for each request: none is left open to a pod that has been replaced.
@@ -117,8 +120,10 @@ impl ClusterClones {
         permit: Permit,
     ) -> Result<Response, Response> {
         let deadline = Instant::now() + REQUEST_TIMEOUT;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_RESPONSE_BUFFER);
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(name, &error))?;
+            builder.handshake(TokioIo::new(stream)).await.map_err(|error| no_answer(name, &error))?;
         tokio::spawn(timeout_at(deadline, connection));
         let request = prepared(request, host).map_err(|error| no_answer(name, &error))?;
         let response = timeout_at(deadline, sender.send_request(request)).await;
@@ -181,4 +186,12 @@ impl HttpBody for LimitedBody {
 fn no_answer(name: &CloneName, error: &dyn std::fmt::Display) -> Response {
     tracing::info!(clone = %name, %error, "a clone does not answer");
     pages::page(StatusCode::BAD_GATEWAY, "This clone does not answer.")
+}
+
+/// Whether connecting failed because a Service leads to no pod, or not yet.
+fn is_of_service(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable
+    )
 }

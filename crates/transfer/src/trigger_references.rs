@@ -28,6 +28,8 @@ const BEFORE_TABLE: [&str; 13] = [
 #[derive(Debug, Default)]
 pub(crate) struct MissingObjects {
     tables: HashSet<String>,
+    /// What is copied, also where its name begins with another installation's prefix.
+    copied: HashSet<String>,
     /// Of other WordPress installations.
     prefixes: Vec<String>,
     functions: HashSet<String>,
@@ -53,6 +55,7 @@ impl MissingObjects {
         let names = source.unprefixed_tables.iter().filter(|name| !copied.contains(name.as_str()));
         let omitted =
             omitted.iter().filter(|object| object.is_table_or_sequence()).map(|object| &object.name);
+        let tables: HashSet<String> = names.chain(omitted).map(|name| name.to_lowercase()).collect();
         let programs = |kind: &str| {
             let of_kind = all
                 .iter()
@@ -61,7 +64,12 @@ impl MissingObjects {
             of_kind.collect()
         };
         Self {
-            tables: names.chain(omitted).map(|name| name.to_lowercase()).collect(),
+            copied: copied
+                .iter()
+                .map(|name| name.to_lowercase())
+                .filter(|name| !tables.contains(name))
+                .collect(),
+            tables,
             prefixes: source.other_prefixes.iter().filter(|prefix| !prefix.is_empty()).cloned().collect(),
             functions: programs("function"),
             procedures: programs("procedure"),
@@ -96,7 +104,9 @@ impl MissingObjects {
     }
 
     fn lacks_table(&self, name: &str, lower: &str) -> bool {
-        self.tables.contains(lower) || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        !self.copied.contains(lower)
+            && (self.tables.contains(lower)
+                || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
     }
 
     /// Where a name begins, with the source's database before it if that is named; `None` if it is a part of something else,
@@ -198,6 +208,8 @@ mod tests {
         let all = json!([
             {"kind": "sequence", "name": "copied", "next": "1", "min": "1", "max": "9", "start": "1", "increment": "1",
                 "cache": "1", "round": "0", "cycle": false},
+            {"kind": "sequence", "name": "old_but_own", "next": "1", "min": "1", "max": "9", "start": "1", "increment": "1",
+                "cache": "1", "round": "0", "cycle": false},
             program("function", "next_number"),
             program("procedure", "note"),
         ]);
@@ -247,6 +259,7 @@ mod tests {
             "SET NEW.status = UPPER(NEW.status)",
             "SET NEW.post_status = status",
             "INSERT INTO copied VALUES (1)",
+            "INSERT INTO old_but_own VALUES (1)",
             "INSERT INTO wp_view VALUES (1)",
             "INSERT INTO wp_log (what) VALUES ('insert into audit_log')",
             "INSERT INTO wp_log (what) VALUES (\"call note()\") -- from audit_log",

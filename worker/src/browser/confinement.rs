@@ -39,6 +39,8 @@ pub(crate) struct BrowserConfinement {
     /// Whether the browser has a PID namespace of its own, where bubblewrap works. Where parts of /proc are covered, as in
     /// containers, no /proc can be mounted for one.
     pub(super) has_own_processes: bool,
+    /// Whether bubblewrap bounds a file system in memory, which it does from version 0.7 on.
+    pub(super) has_bounded_tmp: bool,
     /// Whether Chromium's own sandbox is on.
     pub(super) has_chromium_sandbox: bool,
 }
@@ -47,13 +49,16 @@ impl BrowserConfinement {
     /// Those to try, the best first.
     pub(super) fn candidates(has_chromium_sandbox: bool) -> Vec<Self> {
         let bubblewrap = BUBBLEWRAP.iter().map(PathBuf::from).find(|path| path.is_file());
-        let with = |bubblewrap: Option<PathBuf>, has_own_processes| Self {
+        let with = |bubblewrap: Option<PathBuf>, has_bounded_tmp, has_own_processes| Self {
             bubblewrap,
             has_own_processes,
+            has_bounded_tmp,
             has_chromium_sandbox,
         };
-        let confined = [true, false].into_iter().filter_map(|own| Some(with(Some(bubblewrap.clone()?), own)));
-        confined.chain([with(None, false)]).collect()
+        let confined = [(true, true), (true, false), (false, true), (false, false)]
+            .into_iter()
+            .filter_map(|(bounded, own)| Some(with(Some(bubblewrap.clone()?), bounded, own)));
+        confined.chain([with(None, false, false)]).collect()
     }
 }
 
@@ -68,8 +73,10 @@ pub(super) fn bubblewrap_args(
     folder: &Path,
     driver: &Path,
     browser: &Path,
-    has_own_processes: bool,
+    confinement: &BrowserConfinement,
 ) -> Vec<String> {
+    // The driver creates the browser's profile in /tmp, which a page can fill: Chromium allows each of its origins some GiB.
+    let size: &[&str] = if confinement.has_bounded_tmp { &["--size", TMP_BYTES] } else { &[] };
     let mut args: Vec<String> = [
         "--unshare-user",
         "--unshare-net",
@@ -82,19 +89,18 @@ pub(super) fn bubblewrap_args(
         "ALL",
         "--dev",
         "/dev",
-        // The driver creates the browser's profile there, which a page can fill: Chromium allows each of its origins some GiB.
-        "--size",
-        TMP_BYTES,
-        "--tmpfs",
-        "/tmp",
         "--setenv",
         "TMPDIR",
         "/tmp",
     ]
     .map(str::to_owned)
     .into();
-    let processes: &[&str] =
-        if has_own_processes { &["--unshare-pid", "--proc", "/proc"] } else { &["--bind", "/proc", "/proc"] };
+    args.extend(size.iter().chain(&["--tmpfs", "/tmp"]).map(|word| (*word).to_owned()));
+    let processes: &[&str] = if confinement.has_own_processes {
+        &["--unshare-pid", "--proc", "/proc"]
+    } else {
+        &["--bind", "/proc", "/proc"]
+    };
     args.extend(processes.iter().map(|word| (*word).to_owned()));
     args.extend(system_folder_args());
     let installed = [driver, browser].into_iter().filter_map(Path::parent);

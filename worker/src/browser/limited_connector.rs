@@ -16,9 +16,11 @@ use tower_service::Service;
 
 /// The most bytes of one answer. Pictures have some 300 KB, pages that we ask for at most 4 MiB in base64.
 const MAX_ANSWER: usize = 8 << 20;
-/// The most bytes of one answer that may begin a list or an object. In memory each takes a thousand bytes, and a page can have
-/// our scripts return what it likes. Pages of 1 MiB with much code have some ten thousand.
-const MAX_PARTS: usize = 1 << 17;
+/// The most parts of one answer: a list or an object takes up to a thousand bytes of memory and counts as [`PARTS_OF_LIST`],
+/// what follows a comma some dozens. A page can have our scripts return what it likes. Pages of 1 MiB with much code have some ten
+/// thousand lists.
+const MAX_PARTS: usize = 1 << 20;
+const PARTS_OF_LIST: usize = 8;
 
 /// Where a driver listens.
 #[derive(Debug, Clone)]
@@ -101,7 +103,12 @@ pub(super) struct Limited {
 impl Limited {
     /// Counts what came; an error when it is too much.
     fn count(&mut self, came: &[u8]) -> io::Result<()> {
-        let parts = came.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+        let parts_of = |byte: &u8| match byte {
+            b'{' | b'[' => PARTS_OF_LIST,
+            b',' => 1,
+            _ => 0,
+        };
+        let parts = came.iter().map(parts_of).sum();
         let left = self.bytes_left.checked_sub(came.len()).zip(self.parts_left.checked_sub(parts));
         (self.bytes_left, self.parts_left) =
             left.ok_or_else(|| io::Error::other("a response of the driver is too large"))?;
@@ -151,14 +158,20 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_with_very_many_parts_breaks_its_connection() {
-        for (parts, is_read) in [(MAX_PARTS, true), (MAX_PARTS + 1, false)] {
+        let most_lists = MAX_PARTS / PARTS_OF_LIST;
+        for (byte, parts, is_read) in [
+            (b"[", most_lists, true),
+            (b"[", most_lists + 1, false),
+            (b",", MAX_PARTS, true),
+            (b",", MAX_PARTS + 1, false),
+        ] {
             let (mut driver, ours) = UnixStream::pair().unwrap();
             let mut ours = Limited { stream: Box::new(ours), bytes_left: MAX_ANSWER, parts_left: MAX_PARTS };
             let answers = tokio::spawn(async move {
                 let mut question = [0; 1];
                 for _ in 0..2 {
                     driver.read_exact(&mut question).await?;
-                    driver.write_all(&b"[".repeat(parts)).await?;
+                    driver.write_all(&byte.repeat(parts)).await?;
                 }
                 io::Result::Ok(())
             });

@@ -56,8 +56,7 @@ impl LocalDriver {
         let folder = unique_folder(spec.folders, "task");
         let (program, args, stdout) = match &spec.confinement.bubblewrap {
             Some(bubblewrap) => {
-                let args =
-                    bubblewrap_args(&folder, spec.driver, spec.browser, spec.confinement.has_own_processes);
+                let args = bubblewrap_args(&folder, spec.driver, spec.browser, spec.confinement);
                 (bubblewrap.clone(), args, Stdio::null())
             }
             // With OFF it would not print its port either.

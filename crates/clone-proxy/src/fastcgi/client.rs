@@ -9,7 +9,8 @@ use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use wpclone_http_server::Lag;
 
@@ -80,21 +81,24 @@ pub async fn request(
     let (reading, writing) = stream.into_split();
     let begin = record::begin_request(params).freeze();
     // Concurrently, because PHP may respond before it has read everything.
-    let sending = AbortOnDropHandle::new(tokio::spawn(send(writing, begin, body, timeouts)));
+    let (is_sending, was_sent) = oneshot::channel::<()>();
+    let sending = AbortOnDropHandle::new(tokio::spawn(async move {
+        let _is_sending = is_sending;
+        send(writing, begin, body, timeouts).await;
+    }));
     let mut records = Records { from: reading, buffer: BytesMut::with_capacity(16 << 10), ended: false };
     let mut head = BytesMut::new();
     // Of the whole head, from when the request was sent: it may come in any number of parts.
-    let mut end = None;
+    let deadline = async {
+        let _ = was_sent.await;
+        sleep(timeouts.head).await;
+    };
+    tokio::pin!(deadline);
     let rest = loop {
-        if sending.is_finished() {
-            end.get_or_insert_with(|| Instant::now() + timeouts.head);
-        }
-        let part =
-            match timeout_at(end.unwrap_or_else(|| Instant::now() + timeouts.head), records.next()).await {
-                Err(_) if end.is_none() => continue,
-                Err(_) => return Err(FastCgiError::Timeout),
-                Ok(part) => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
-            };
+        let part = tokio::select! {
+            part = records.next() => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
+            () = &mut deadline => return Err(FastCgiError::Timeout),
+        };
         let before = head.len();
         head.extend_from_slice(&part);
         if let Some((end, body)) = end_of_head(&head, before) {

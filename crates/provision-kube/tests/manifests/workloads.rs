@@ -85,7 +85,7 @@ fn a_session_of_the_clones_database_is_bounded() {
     let arguments = &container(&objects, "wpclone-database", "mariadb")["args"];
     let has = |argument: &str| arguments.as_array().unwrap().iter().any(|one| one == argument);
     // A session can lower these two, and cannot raise them.
-    for limit in ["max-session-mem-used=128M", "tmp-disk-table-size=1G"] {
+    for limit in ["max-session-mem-used=256M", "tmp-disk-table-size=1G"] {
         assert!(has(&format!("--{limit}")) && has(&format!("--maximum-{limit}")), "{limit}");
     }
     for off in [
