@@ -34,7 +34,7 @@ pub(crate) fn is_quota_message(message: &str) -> bool {
     message.contains("exceeded quota")
 }
 
-/// Whether the API server refuses because a quota has not been counted yet: for half a minute after the clones' kind is new.
+/// Whether the API server refuses because a quota has not been counted yet: for up to five minutes after the clones' kind is new.
 pub(crate) fn is_quota_uncounted(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403 && status.message.contains("status unknown for quota"))
 }

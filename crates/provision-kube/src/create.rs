@@ -19,8 +19,8 @@ use crate::wordpress_clone::{
     WordPressCloneResources, WordPressCloneSpec, WordPressCloneStorage,
 };
 
-/// How long a quota may take to be counted; Kubernetes looks for new kinds each 30 seconds.
-const QUOTA_COUNT_LIMIT: Duration = Duration::from_secs(90);
+/// How long a quota may take to be counted; Kubernetes counts those of new kinds each five minutes.
+const QUOTA_COUNT_LIMIT: Duration = Duration::from_secs(330);
 const QUOTA_COUNT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Cluster {
