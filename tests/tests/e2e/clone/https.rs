@@ -14,7 +14,7 @@ use wpclone_task::{Code, State, TaskView};
 use wpclone_tests::{Builder, Client, Result, Site, TestApp, Version};
 
 use crate::clone::checker::Pair;
-use crate::clone::{at, problem};
+use crate::clone::{at, date_posts_apart, problem};
 
 /// The server redirects to https.
 const SERVER_REDIRECTS: &str = "error_page 497 =301 https://$http_host$request_uri;";
@@ -100,6 +100,7 @@ async fn assert_http_got_no_password(site: &Site) -> Result {
 async fn a_site_that_redirects_to_https_is_cloned_from_there() -> Result {
     for redirects in [SERVER_REDIRECTS, WORDPRESS_REDIRECTS] {
         let site = site().nginx(redirects).content(3).start().await?;
+        date_posts_apart(&site).await?;
         let trusting = TrustingApp::start(&site).await?;
         let task = requested(&trusting.client, "/clone", &site).await?;
         assert_eq!(task.state, State::Succeeded, "{task:#?}");

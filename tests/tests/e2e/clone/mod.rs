@@ -43,13 +43,17 @@ fn is_long_run() -> bool {
 /// distinct dates, so that each database sorts them the same way.
 async fn start_visited(builder: Builder) -> Result<Site> {
     let site = builder.start().await?;
-    let apart =
-        "post_date = post_date - INTERVAL ID MINUTE, post_date_gmt = post_date_gmt - INTERVAL ID MINUTE";
-    site.sql(&format!("UPDATE wp_posts SET {apart}")).await?;
+    date_posts_apart(&site).await?;
     for page in ["", "?p=999999"] {
         reqwest::get(format!("{}/{page}", site.url())).await?.text().await?;
     }
     Ok(site)
+}
+
+async fn date_posts_apart(site: &Site) -> Result {
+    let apart =
+        "post_date = post_date - INTERVAL ID MINUTE, post_date_gmt = post_date_gmt - INTERVAL ID MINUTE";
+    site.sql(&format!("UPDATE wp_posts SET {apart}")).await.map(drop)
 }
 
 /// Clones a site; the task must succeed.
