@@ -37,13 +37,13 @@ pub(crate) fn php_string(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// php-fpm's: one pool, workers when they are needed. A site serves few requests, so optimising its code would take longer
+/// php-fpm's: one pool, workers when they are needed, which stay: nobody tells it of a connection that it misses while one ends. A site serves few requests, so optimising its code would take longer
 /// than it saves.
 pub(crate) fn fpm(folder: &Path, ini: &[(String, String)]) -> String {
     let folder = folder.display();
     let mut text = format!(
         "[global]\nerror_log = {folder}/php.log\n\
-         [site]\nlisten = {folder}/fpm.sock\npm = ondemand\npm.max_children = 6\npm.process_idle_timeout = 60s\n\
+         [site]\nlisten = {folder}/fpm.sock\npm = ondemand\npm.max_children = 6\npm.process_idle_timeout = 3600s\n\
          catch_workers_output = yes\nphp_admin_value[sys_temp_dir] = {folder}/tmp\n\
          php_admin_value[upload_tmp_dir] = {folder}/tmp\nphp_admin_value[opcache.revalidate_freq] = 0\n\
          php_admin_value[opcache.optimization_level] = 0\n\

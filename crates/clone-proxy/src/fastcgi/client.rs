@@ -1,5 +1,7 @@
 //! Sends a request to php-fpm and reads the response.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -20,6 +22,13 @@ use super::record::{self, END_REQUEST, HEADER_BYTES, MAX_CONTENT_BYTES, STDERR, 
 /// The most bytes of a response's head, and the most headers in it.
 const MAX_HEAD_BYTES: usize = 128 << 10;
 const MAX_HEADERS: usize = 256;
+
+/// When php-fpm is woken, each counted from the one before.
+///
+/// With `pm = ondemand` it is told once of each connection. It starts no process while there is one that is idle, also when it has
+/// just told that one to end: then nobody accepts the connection until another one comes
+/// (<https://github.com/php/php-src/pull/1308>).
+const WAKE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// The parameters of a request: name and value.
 pub type Params = Vec<(String, Vec<u8>)>;
@@ -93,11 +102,13 @@ pub async fn request(
         let _ = was_sent.await;
         sleep(timeouts.head).await;
     };
-    tokio::pin!(deadline);
+    let waking = wake(socket);
+    tokio::pin!(deadline, waking);
     let rest = loop {
         let part = tokio::select! {
             part = records.next() => part?.ok_or(FastCgiError::Protocol("it has no head"))?,
             () = &mut deadline => return Err(FastCgiError::Timeout),
+            never = &mut waking => match never {},
         };
         let before = head.len();
         head.extend_from_slice(&part);
@@ -113,6 +124,15 @@ pub async fn request(
     let (status, headers) = parse_head(&head)?;
     let chunks = chunks(records, rest, timeouts, sending);
     Ok(FastCgiResponse { status, headers, body: Body::from_stream(chunks) })
+}
+
+/// Opens connections and closes them again, so that php-fpm looks for one that nobody has accepted. See [`WAKE_PAUSES`].
+async fn wake(socket: &PhpSocket) -> Infallible {
+    for pause in WAKE_PAUSES {
+        sleep(pause).await;
+        let _ = timeout(pause, socket.connect()).await;
+    }
+    pending().await
 }
 
 /// Writes a request. PHP may close before it has read everything; the response tells more, so that is only logged.
@@ -337,6 +357,28 @@ mod tests {
         let (asked, _serving) = ask(Body::from_stream(chunks), QUICK, read_slowly).await;
         assert!(asked.is_err());
         assert!(timeout(LIMIT, dropped).await.expect("the body is dropped").is_err());
+    }
+
+    /// Plays php-fpm that was not told of the first connection.
+    #[tokio::test]
+    async fn a_connection_that_nobody_accepts_until_another_one_comes_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("php.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let socket = PhpSocket { path, uid: rustix::process::geteuid().as_raw() };
+        let params = Params::new();
+        let serve = async {
+            let first = listener.accept().await.unwrap().0;
+            let (mut another, _) = listener.accept().await.unwrap();
+            assert_eq!(another.read(&mut [0]).await.unwrap(), 0, "nothing is asked on it");
+            drip(first).await;
+        };
+        let asked = timeout(LIMIT, request(&socket, &params, Body::empty(), QUICK));
+        let response = tokio::select! {
+            response = asked => response.expect("a response").unwrap(),
+            () = serve => unreachable!("the response never ends"),
+        };
+        assert_eq!(response.status, StatusCode::OK);
     }
 
     #[tokio::test]
